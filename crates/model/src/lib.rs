@@ -1,1 +1,22 @@
-//! The model room.
+//! The words that every room of Posthouse speaks.
+//!
+//! Nothing here reads a socket, a clock or a file, and nothing here is async. Each type is parsed
+//! once, so that whoever holds one need not check it again.
+
+mod address;
+mod credentials;
+mod name;
+mod protocol;
+mod reason;
+mod route;
+mod secret;
+mod session;
+
+pub use address::{Host, HostPort, InvalidAddress};
+pub use credentials::{Credentials, Mechanism};
+pub use name::{BackendName, CanonicalUser, InvalidBackendName, InvalidUserName, UserName};
+pub use protocol::Protocol;
+pub use reason::{Blame, Reason, Refusal};
+pub use route::{Route, Target};
+pub use secret::{InvalidSecret, Secret};
+pub use session::SessionId;

@@ -1,0 +1,154 @@
+//! Where something listens.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::Serialize;
+
+/// A host: an IP address or a DNS name (lower case).
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A DNS name in lower case: letters, digits, `-`, `_` and `.`, at most 253 characters.
+    Name(Box<str>),
+}
+
+/// Why a text is no address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidAddress {
+    /// The host part is neither an IP address nor a DNS name.
+    #[error("the host is neither an IP address nor a DNS name")]
+    Host,
+    /// The port is not a number from 1 to 65535.
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+}
+
+impl FromStr for Host {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(text);
+        if let Ok(ip) = bare.parse() {
+            return Ok(Self::Ip(ip));
+        }
+        let label_fits = |label: &str| {
+            let character_fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            (1..=63).contains(&label.len()) && label.chars().all(character_fits)
+        };
+        let name = text.strip_suffix('.').unwrap_or(text);
+        // A name of digits and dots is a mistyped IP address and never a host.
+        let numeric = name.chars().all(|c| c.is_ascii_digit() || c == '.');
+        if name.len() > 253 || numeric || !name.split('.').all(label_fits) {
+            return Err(InvalidAddress::Host);
+        }
+        Ok(Self::Name(name.to_ascii_lowercase().into()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Serialize for Host {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A host with a port that may be left out, as in `host`, `host:143`, `10.0.0.1:143`,
+/// `[2001:db8::1]:143` or `2001:db8::1`.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct HostPort {
+    /// The host.
+    pub host: Host,
+    /// The port, if one was given.
+    pub port: Option<u16>,
+}
+
+impl FromStr for HostPort {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A bare IPv6 address is all colons and no port: the port would need brackets.
+        if let Ok(ip) = text.parse() {
+            return Ok(Self {
+                host: Host::Ip(ip),
+                port: None,
+            });
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) => {
+                let port = port.parse().ok().filter(|port| *port != 0);
+                let port = Some(port.ok_or(InvalidAddress::Port)?);
+                Ok(Self {
+                    host: host.parse()?,
+                    port,
+                })
+            }
+            None => Ok(Self {
+                host: text.parse()?,
+                port: None,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, self.port) {
+            (host, None) => host.fmt(f),
+            (Host::Ip(IpAddr::V6(ip)), Some(port)) => write!(f, "[{ip}]:{port}"),
+            (host, Some(port)) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written_alike() {
+        for text in [
+            "mail.example.org",
+            "mail:143",
+            "10.0.0.1:143",
+            "[2001:db8::1]:143",
+            "2001:db8::1",
+        ] {
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
+        }
+        assert_eq!(
+            "Mail.Example.ORG.".parse::<Host>().unwrap().to_string(),
+            "mail.example.org"
+        );
+        assert_eq!("[::1]".parse::<HostPort>().unwrap().to_string(), "::1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":143",
+            "a b",
+            "a:0",
+            "a:65536",
+            "a:",
+            "300.1.1.1",
+            "a..b",
+            "a\r\n",
+            "-:x",
+        ] {
+            assert!(text.parse::<HostPort>().is_err(), "{text:?}");
+        }
+    }
+}
