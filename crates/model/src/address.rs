@@ -28,10 +28,7 @@ impl FromStr for Host {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(text);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         if let Ok(ip) = bare.parse() {
             return Ok(Self::Ip(ip));
         }
@@ -79,25 +76,16 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // A bare IPv6 address is all colons and no port: the port would need brackets.
-        if let Ok(ip) = text.parse() {
-            return Ok(Self {
-                host: Host::Ip(ip),
-                port: None,
-            });
+        if let Ok(host @ Host::Ip(_)) = text.parse() {
+            return Ok(Self { host, port: None });
         }
         match text.rsplit_once(':') {
             Some((host, port)) => {
                 let port = port.parse().ok().filter(|port| *port != 0);
                 let port = Some(port.ok_or(InvalidAddress::Port)?);
-                Ok(Self {
-                    host: host.parse()?,
-                    port,
-                })
+                Ok(Self { host: host.parse()?, port })
             }
-            None => Ok(Self {
-                host: text.parse()?,
-                port: None,
-            }),
+            None => Ok(Self { host: text.parse()?, port: None }),
         }
     }
 }
@@ -118,36 +106,19 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written_alike() {
-        for text in [
-            "mail.example.org",
-            "mail:143",
-            "10.0.0.1:143",
-            "[2001:db8::1]:143",
-            "2001:db8::1",
-        ] {
+        for text in
+            ["mail.example.org", "mail:143", "10.0.0.1:143", "[2001:db8::1]:143", "2001:db8::1"]
+        {
             assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "Mail.Example.ORG.".parse::<Host>().unwrap().to_string(),
-            "mail.example.org"
-        );
+        assert_eq!("Mail.Example.ORG.".parse::<Host>().unwrap().to_string(), "mail.example.org");
         assert_eq!("[::1]".parse::<HostPort>().unwrap().to_string(), "::1");
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in [
-            "",
-            ":143",
-            "a b",
-            "a:0",
-            "a:65536",
-            "a:",
-            "300.1.1.1",
-            "a..b",
-            "a\r\n",
-            "-:x",
-        ] {
+        for text in ["", ":143", "a b", "a:0", "a:65536", "a:", "300.1.1.1", "a..b", "a\r\n", "-:x"]
+        {
             assert!(text.parse::<HostPort>().is_err(), "{text:?}");
         }
     }

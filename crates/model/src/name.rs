@@ -149,24 +149,12 @@ mod tests {
 
     #[test]
     fn a_user_name_cannot_carry_a_second_command() {
-        assert_eq!(
-            UserName::new("u\r\nDELE 1"),
-            Err(InvalidUserName::ControlCharacter)
-        );
+        assert_eq!(UserName::new("u\r\nDELE 1"), Err(InvalidUserName::ControlCharacter));
         assert_eq!(UserName::new("u\0"), Err(InvalidUserName::ControlCharacter));
-        assert_eq!(
-            UserName::new("u\u{85}"),
-            Err(InvalidUserName::ControlCharacter)
-        );
-        assert_eq!(
-            UserName::from_bytes(b"u\xff"),
-            Err(InvalidUserName::NotUtf8)
-        );
+        assert_eq!(UserName::new("u\u{85}"), Err(InvalidUserName::ControlCharacter));
+        assert_eq!(UserName::from_bytes(b"u\xff"), Err(InvalidUserName::NotUtf8));
         assert_eq!(UserName::new(""), Err(InvalidUserName::Empty));
-        assert_eq!(
-            UserName::new("u".repeat(513)),
-            Err(InvalidUserName::TooLong)
-        );
+        assert_eq!(UserName::new("u".repeat(513)), Err(InvalidUserName::TooLong));
         assert!(UserName::new("Jürgen O'Neil \"x\"@example.org").is_ok());
     }
 

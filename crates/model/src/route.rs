@@ -30,10 +30,6 @@ pub struct Target {
 impl Target {
     /// The back end itself, at its own addresses.
     pub fn backend(backend: BackendName) -> Self {
-        Self {
-            backend,
-            host: None,
-            port: None,
-        }
+        Self { backend, host: None, port: None }
     }
 }

@@ -25,11 +25,7 @@ impl Secret {
     /// [`InvalidSecret`] if there is a NUL among them.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, InvalidSecret> {
         let bytes = Zeroizing::new(bytes.into());
-        if bytes.contains(&0) {
-            Err(InvalidSecret)
-        } else {
-            Ok(Self(bytes))
-        }
+        if bytes.contains(&0) { Err(InvalidSecret) } else { Ok(Self(bytes)) }
     }
 
     /// The secret itself. The only way to it, so that all its uses can be found by this name.

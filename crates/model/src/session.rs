@@ -17,9 +17,7 @@ impl SessionId {
 
     /// Reads the id as it is shown.
     pub fn from_shown(text: &str) -> Option<Self> {
-        (text.len() == 16)
-            .then(|| u64::from_str_radix(text, 16).ok().map(Self))
-            .flatten()
+        (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
     }
 }
 
