@@ -1,0 +1,221 @@
+//! Other people's servers and tools, unpacked from Debian packages into `peers/NAME` below the cargo target folder.
+//! Nothing here installs a package, starts a service or needs root.
+
+mod apt;
+mod unpack;
+
+use std::collections::HashMap;
+use std::env::consts::ARCH;
+use std::env::join_paths;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crate::workspace;
+
+/// A peer that can be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Dovecot 2.3: IMAP, POP3, LMTP.
+    Dovecot,
+    /// Cyrus IMAP 3.6: IMAP, POP3, and Cyrus SASL's tools.
+    Cyrus,
+    /// nginx with the mail and stream modules.
+    Nginx,
+    /// HAProxy.
+    Haproxy,
+    /// isync, whose program is `mbsync`.
+    Isync,
+}
+
+/// What a peer is made of.
+struct Recipe {
+    name: &'static str,
+    /// Always fetched, even when the host has them installed.
+    packages: &'static [&'static str],
+    /// Dependencies that the programs run without.
+    left_out: &'static [&'static str],
+    /// What must run afterwards, relative to the root.
+    programs: &'static [&'static str],
+}
+
+impl Peer {
+    /// All peers.
+    pub const ALL: [Self; 5] =
+        [Self::Dovecot, Self::Cyrus, Self::Nginx, Self::Haproxy, Self::Isync];
+
+    /// The name of its folder, and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.recipe().name
+    }
+
+    /// The peer called `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    fn recipe(self) -> &'static Recipe {
+        match self {
+            Self::Dovecot => &Recipe {
+                name: "dovecot",
+                packages: &["dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"],
+                left_out: &["ssl-cert", "ucf"],
+                programs: &["usr/sbin/dovecot", "usr/lib/dovecot/imap"],
+            },
+            Self::Cyrus => &Recipe {
+                name: "cyrus",
+                packages: &[
+                    "cyrus-common",
+                    "cyrus-imapd",
+                    "cyrus-pop3d",
+                    "libsasl2-modules-db",
+                    "sasl2-bin",
+                ],
+                left_out: &[
+                    "db-util",
+                    "db5.3-util",
+                    "exim4-base",
+                    "exim4-config",
+                    "exim4-daemon-light",
+                    "gawk",
+                    "libsigsegv2",
+                    "perl",
+                    "perl-base",
+                    "perl-modules-5.36",
+                ],
+                programs: &[
+                    "usr/lib/cyrus/bin/master",
+                    "usr/lib/cyrus/bin/imapd",
+                    "usr/sbin/saslpasswd2",
+                ],
+            },
+            Self::Nginx => &Recipe {
+                name: "nginx",
+                packages: &["nginx", "libnginx-mod-mail", "libnginx-mod-stream"],
+                left_out: &["iproute2"],
+                programs: &["usr/sbin/nginx"],
+            },
+            Self::Haproxy => &Recipe {
+                name: "haproxy",
+                packages: &["haproxy"],
+                left_out: &["adduser"],
+                programs: &["usr/sbin/haproxy"],
+            },
+            Self::Isync => &Recipe {
+                name: "isync",
+                packages: &["isync"],
+                left_out: &[],
+                programs: &["usr/bin/mbsync"],
+            },
+        }
+    }
+}
+
+/// An unpacked peer.
+#[derive(Debug, Clone)]
+pub struct PeerDir {
+    root: PathBuf,
+}
+
+impl PeerDir {
+    /// The folder that stands for `/` of the packages.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file of the packages: `path("usr/sbin/dovecot")`.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// The value of `LD_LIBRARY_PATH` under which its programs run.
+    ///
+    /// # Errors
+    /// When the target folder's path holds a colon.
+    pub fn library_path(&self) -> Result<OsString, PeerError> {
+        let triplet = format!("{ARCH}-linux-gnu");
+        let folders = ["usr/lib", "lib"]
+            .iter()
+            .flat_map(|lib| [self.root.join(lib).join(&triplet), self.root.join(lib)])
+            .chain([self.root.join("usr/lib/dovecot")])
+            .filter(|folder| folder.is_dir());
+        join_paths(folders).map_err(|_| PeerError::ColonInPath(self.root.clone()))
+    }
+
+    /// A command that runs one of its programs: `command("usr/bin/mbsync")`.
+    ///
+    /// # Errors
+    /// When the target folder's path holds a colon.
+    pub fn command(&self, program: &str) -> Result<Command, PeerError> {
+        let mut command = Command::new(self.path(program));
+        command.env("LD_LIBRARY_PATH", self.library_path()?);
+        Ok(command)
+    }
+}
+
+/// Why a peer is not there. Every message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// A program of the host is missing.
+    #[error("cannot run `{program}` ({source}); real servers are unpacked from Debian packages, which needs Debian 12 with apt and dpkg")]
+    NoProgram {
+        /// Its name.
+        program: String,
+        /// Why it did not start.
+        source: io::Error,
+    },
+    /// apt or dpkg ended with an error.
+    #[error("{what} failed for {peer}: {said}\ncheck the network and the host's sources in /etc/apt, then try again")]
+    Tool {
+        /// The peer that was being unpacked.
+        peer: &'static str,
+        /// The step.
+        what: &'static str,
+        /// Its standard error.
+        said: String,
+    },
+    /// A program lacks shared libraries.
+    #[error("{program} misses shared libraries: {missing}; its packages in {folder} do not fit this host (made for Debian 12)", program = program.display(), folder = folder.display())]
+    Libraries {
+        /// The program.
+        program: PathBuf,
+        /// The libraries not found, in words of `ldd`.
+        missing: String,
+        /// The peer's root.
+        folder: PathBuf,
+    },
+    /// The file system said no.
+    #[error("cannot {what} {path}: {source}", path = path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The answer.
+        source: io::Error,
+    },
+    /// `LD_LIBRARY_PATH` cannot express the folder.
+    #[error("the path {path} holds a colon, which no library path may; set CARGO_TARGET_DIR to another folder", path = .0.display())]
+    ColonInPath(PathBuf),
+}
+
+/// Unpacks `peer` unless it is there already, and says where it is. Safe to call from many threads and processes at once.
+///
+/// # Errors
+/// When it is not there and cannot be fetched.
+pub fn ensure(peer: Peer) -> Result<PeerDir, PeerError> {
+    static READY: LazyLock<Mutex<HashMap<Peer, PeerDir>>> = LazyLock::new(Mutex::default);
+    let known = || READY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(dir) = known().get(&peer) {
+        return Ok(dir.clone());
+    }
+    let dir = unpack::ensure_below(&workspace::target_folder().join("peers"), peer.recipe())?;
+    known().insert(peer, dir.clone());
+    Ok(dir)
+}

@@ -1,0 +1,236 @@
+//! Servers as process groups: started in the foreground, ended as a whole, never outliving the program that started them.
+//! Nothing here knows a configuration file.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, geteuid};
+
+use crate::wait;
+
+/// User and group id of `nobody` and `nogroup`, as whom servers run when we are root.
+const NOBODY: u32 = 65_534;
+/// Open files that fixtures ask for, where the hard limit allows as many.
+const OPEN_FILES: u64 = 65_536;
+/// How long the kernel may take to end a group that got SIGKILL.
+const KILL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A server and all processes it started, in a process group of their own.
+///
+/// Dropping ends them all. If this program itself is killed, a watcher ends them and removes the folder.
+#[derive(Debug)]
+pub struct Group {
+    leader: Child,
+    id: Pid,
+    watcher: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Group {
+    /// Starts `command` as leader of a new group; `folder` is removed by the watcher if this program dies first.
+    ///
+    /// # Errors
+    /// When the program or `sh` cannot be started; the error names it.
+    pub fn start(mut command: Command, folder: &Path) -> io::Result<Self> {
+        raise_open_file_limit();
+        let mut leader = command.process_group(0).spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start {command:?}: {error}"))
+        })?;
+        let Ok(number) = i32::try_from(leader.id()) else {
+            return Err(io::Error::other("process id out of range"));
+        };
+        match watch(number, folder) {
+            Ok(watcher) => Ok(Self { leader, id: Pid::from_raw(number), watcher, ended: None }),
+            Err(error) => {
+                leader.kill()?;
+                leader.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Process id of the leader, which is the id of the group too.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.leader.id()
+    }
+
+    /// The living processes of the group.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        living_members(self.id.as_raw())
+    }
+
+    /// Whether the leader still runs.
+    pub fn runs(&mut self) -> bool {
+        self.wait_exit(Duration::ZERO).is_none()
+    }
+
+    /// Sends a signal to the leader alone.
+    ///
+    /// # Errors
+    /// When the leader is gone.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        if self.ended.is_some() {
+            return Err(Errno::ESRCH.into());
+        }
+        Ok(kill(self.id, signal)?)
+    }
+
+    /// Waits for the leader's end; `None` if it still runs after `limit`.
+    pub fn wait_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            let leader = &mut self.leader;
+            self.ended = wait::poll(limit, || leader.try_wait().ok().flatten());
+        }
+        self.ended
+    }
+
+    /// Ends the group: SIGTERM to the leader, after `grace` SIGKILL to all, and waits until none is left.
+    pub fn stop(&mut self, grace: Duration) {
+        if !grace.is_zero() && self.signal(Signal::SIGTERM).is_ok() {
+            self.wait_exit(grace);
+        }
+        if !self.pids().is_empty() {
+            // Already gone is what we want.
+            let _ = killpg(self.id, Signal::SIGKILL);
+        }
+        self.wait_exit(KILL_DEADLINE);
+        wait::until(KILL_DEADLINE, || self.pids().is_empty());
+        let _ = self.watcher.kill();
+        let _ = self.watcher.wait();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+/// A shell that waits for the end of this program (its standard input closes) and then cleans up after it.
+fn watch(group: i32, folder: &Path) -> io::Result<Child> {
+    Command::new("sh")
+        .args(["-c", r#"read _; kill -9 -- "-$1"; rm -rf -- "$2""#, "posthouse-watcher"])
+        .arg(group.to_string())
+        .arg(folder)
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot start sh: {error}")))
+}
+
+fn living_members(group: i32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    entries.filter_map(number).filter(|pid| is_living_member(*pid, group)).collect()
+}
+
+fn is_living_member(pid: u32, group: i32) -> bool {
+    // proc_pid_stat(5): the name in parentheses may hold anything; state, parent and group follow it.
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let mut fields = fields.split_ascii_whitespace();
+    let (state, member_of) = (fields.next(), fields.nth(1));
+    state != Some("Z") && member_of.and_then(|field| field.parse().ok()) == Some(group)
+}
+
+/// Raises this program's soft limit of open files (and so its children's) as far as useful and allowed.
+pub fn raise_open_file_limit() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && soft < OPEN_FILES
+        {
+            // Where it is refused, tests of many connections say so themselves.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES.min(hard), hard);
+        }
+    });
+}
+
+/// How a server that refuses to run as root is started from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clothes {
+    /// We are an ordinary user already.
+    Own,
+    /// Root in a user namespace, where it is called `nobody`.
+    Namespace,
+    /// The real `nobody`, where the kernel forbids user namespaces.
+    Nobody,
+}
+
+impl Clothes {
+    /// What this host needs and allows.
+    #[must_use]
+    pub fn fitting() -> Self {
+        static FITTING: OnceLock<Clothes> = OnceLock::new();
+        *FITTING.get_or_init(|| {
+            if !geteuid().is_root() {
+                return Self::Own;
+            }
+            let allowed = Self::Namespace.wrap(Path::new("true")).output();
+            if allowed.is_ok_and(|output| output.status.success()) {
+                Self::Namespace
+            } else {
+                Self::Nobody
+            }
+        })
+    }
+
+    /// The command that runs `program` in these clothes; arguments follow.
+    #[must_use]
+    pub fn wrap(self, program: &Path) -> Command {
+        let mut command = match self {
+            Self::Own => return Command::new(program),
+            Self::Namespace => {
+                let mut command = Command::new("unshare");
+                command.args(["-U", "--map-user=65534", "--map-group=65534"]);
+                command
+            }
+            Self::Nobody => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+                command
+            }
+        };
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// User and group id that the wrapped program sees as its own.
+    #[must_use]
+    pub fn ids(self) -> (u32, u32) {
+        match self {
+            Self::Own => (geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+            Self::Namespace | Self::Nobody => (NOBODY, NOBODY),
+        }
+    }
+
+    /// Gives `path` and all below it to the wrapped program.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn give(self, path: &Path) -> io::Result<()> {
+        if self != Self::Nobody {
+            return Ok(());
+        }
+        chown(path, Some(NOBODY), Some(NOBODY))?;
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.give(&entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+}
