@@ -1,0 +1,269 @@
+//! Medians, ratios, the table and the result file.
+//! Nothing here measures.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::thread;
+
+use serde::Serialize;
+
+use crate::cases::{Amounts, Case, Figure, Reading};
+use crate::contenders::Contender;
+
+/// What the figures were taken on.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    processors: usize,
+    model: String,
+    kernel: String,
+    memory_mebibytes: u64,
+    /// Load average of one minute when the run began; above 0.5, others worked here too.
+    load_before: String,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) fn here() -> Self {
+        let first = |path: &str| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.split_ascii_whitespace().next().unwrap_or("unknown").to_owned()
+        };
+        let field = |path: &str, name: &str| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+            line.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
+        };
+        let memory = field("/proc/meminfo", "MemTotal");
+        let kibibytes = memory.trim_end_matches(" kB").parse().unwrap_or(0_u64);
+        Self {
+            processors: thread::available_parallelism().map_or(0, usize::from),
+            model: field("/proc/cpuinfo", "model name"),
+            kernel: first("/proc/sys/kernel/osrelease"),
+            memory_mebibytes: kibibytes / 1024,
+            load_before: first("/proc/loadavg"),
+        }
+    }
+}
+
+/// A proxy that takes part.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entrant {
+    pub(crate) contender: Contender,
+    pub(crate) version: String,
+}
+
+/// One reading and where it belongs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) contender: Contender,
+    pub(crate) round: u32,
+    #[serde(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// A case that could not be measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) contender: Contender,
+    pub(crate) case: Case,
+    pub(crate) round: u32,
+    pub(crate) why: String,
+}
+
+/// All that came out of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    pub(crate) machine: Machine,
+    pub(crate) amounts: Amounts,
+    pub(crate) entrants: Vec<Entrant>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// One line of the table, as the result file has it.
+#[derive(Debug, Serialize)]
+struct Line {
+    figure: Figure,
+    title: &'static str,
+    posthouse: Option<f64>,
+    haproxy: Option<f64>,
+    nginx: Option<f64>,
+    posthouse_to_haproxy: Option<f64>,
+    posthouse_to_nginx: Option<f64>,
+    goal_to_haproxy: Option<f64>,
+}
+
+impl Record {
+    /// The result file: the table, and everything it was made from.
+    ///
+    /// # Errors
+    /// Never for what a run can hold.
+    pub(crate) fn json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            table: Vec<Line>,
+            #[serde(flatten)]
+            record: &'a Record,
+        }
+        serde_json::to_string_pretty(&Whole { table: self.lines(), record: self })
+    }
+
+    /// The table for people, with the machine above and what failed below.
+    pub(crate) fn table(&self) -> String {
+        let mut text = self.heading();
+        let mut row = |cells: [&str; 7]| {
+            let [title, own, haproxy, nginx, ratio, goal, other] = cells;
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{title:<51}{own:>10}{haproxy:>10}{nginx:>10}{ratio:>9}{goal:>14}{other:>8}"
+            );
+        };
+        row([
+            "CPU of the whole proxy; memory",
+            "posthouse",
+            "haproxy",
+            "nginx",
+            "/haproxy",
+            "goal",
+            "/nginx",
+        ]);
+        for line in self.lines() {
+            row([
+                line.title,
+                &shown(line.posthouse),
+                &shown(line.haproxy),
+                &shown(line.nginx),
+                &ratio_shown(line.posthouse_to_haproxy),
+                &goal_shown(line.goal_to_haproxy, line.posthouse_to_haproxy),
+                &ratio_shown(line.posthouse_to_nginx),
+            ]);
+        }
+        for failure in &self.failures {
+            let Failure { contender, case, round, why } = failure;
+            let _ =
+                writeln!(text, "failed: {case:?} of {} in round {round}: {why}", contender.name());
+        }
+        text
+    }
+
+    fn heading(&self) -> String {
+        let Machine { processors, model, kernel, memory_mebibytes, load_before } = &self.machine;
+        let mut text = format!(
+            "\n{processors} x {model}, Linux {kernel}, {memory_mebibytes} MiB, load before {load_before}; \
+             {} rounds, medians\n",
+            self.amounts.rounds
+        );
+        for entrant in &self.entrants {
+            let _ = writeln!(text, "{}: {}", entrant.contender.name(), entrant.version);
+        }
+        text.push('\n');
+        text
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let measured =
+            |figure: &Figure| self.samples.iter().any(|sample| sample.reading.figure == *figure);
+        Figure::ALL.into_iter().filter(measured).map(|figure| self.line(figure)).collect()
+    }
+
+    fn line(&self, figure: Figure) -> Line {
+        let of = |contender| self.median(contender, figure);
+        let posthouse = of(Contender::Posthouse);
+        let (haproxy, nginx) = (of(Contender::Haproxy), of(Contender::Nginx));
+        let to = |other: Option<f64>| Some(posthouse? / other.filter(|value| *value > 0.0)?);
+        Line {
+            figure,
+            title: figure.title(),
+            posthouse,
+            haproxy,
+            nginx,
+            posthouse_to_haproxy: to(haproxy),
+            posthouse_to_nginx: to(nginx),
+            goal_to_haproxy: figure.goal(),
+        }
+    }
+
+    fn median(&self, contender: Contender, figure: Figure) -> Option<f64> {
+        let fits =
+            |sample: &&Sample| sample.contender == contender && sample.reading.figure == figure;
+        median(self.samples.iter().filter(fits).map(|sample| sample.reading.value).collect())
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some(f64::midpoint(*values.get(middle.checked_sub(1)?)?, upper))
+}
+
+fn shown(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value.abs() < 100.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.0}"),
+    }
+}
+
+fn ratio_shown(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
+}
+
+fn goal_shown(goal: Option<f64>, ratio: Option<f64>) -> String {
+    match (goal, ratio) {
+        (None, _) => "-".to_owned(),
+        (Some(goal), None) => format!("<= {goal:.2}"),
+        (Some(goal), Some(ratio)) if ratio <= goal => format!("<= {goal:.2} met"),
+        (Some(goal), Some(_)) => format!("<= {goal:.2} not"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(values: &[(Contender, f64)]) -> Record {
+        let sample = |(round, (contender, value)): (u32, &(Contender, f64))| Sample {
+            contender: *contender,
+            round,
+            reading: Reading { figure: Figure::Noop, value: *value, seconds: 1.0 },
+        };
+        Record {
+            machine: Machine::here(),
+            amounts: Amounts::QUICK,
+            entrants: Vec::new(),
+            samples: (1..).zip(values).map(sample).collect(),
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_figure_is_the_median_of_its_rounds() {
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
+        assert_eq!(median(Vec::new()), None);
+    }
+
+    #[test]
+    fn ratios_are_of_posthouse_to_the_peer_and_stand_beside_the_goal() {
+        let all = [(Contender::Posthouse, 9.0), (Contender::Haproxy, 10.0)];
+        let record = record(&all);
+        let lines = record.lines();
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].posthouse_to_haproxy, Some(0.9));
+        assert_eq!(lines[0].posthouse_to_nginx, None);
+        assert!(record.table().contains("<= 1.00 met"));
+        assert!(record.json().unwrap().contains("\"posthouse_to_haproxy\": 0.9"));
+    }
+
+    #[test]
+    fn a_peer_that_was_not_measured_leaves_a_gap_not_a_zero() {
+        let record = record(&[(Contender::Haproxy, 10.0)]);
+        assert!(record.table().contains('-'));
+        assert_eq!(record.lines()[0].posthouse, None);
+    }
+}
