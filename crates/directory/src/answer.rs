@@ -32,10 +32,7 @@ impl FromStr for Place {
 impl From<BackendName> for Place {
     fn from(name: BackendName) -> Self {
         let address = name.as_str().parse().ok();
-        Self {
-            name: Some(name),
-            address,
-        }
+        Self { name: Some(name), address }
     }
 }
 
@@ -74,14 +71,10 @@ impl FromStr for Answer {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.rsplit_once('@') {
-            Some((user, place)) => Ok(Self {
-                user: Some(UserName::new(user)?),
-                place: place.parse()?,
-            }),
-            None => Ok(Self {
-                user: None,
-                place: text.parse()?,
-            }),
+            Some((user, place)) => {
+                Ok(Self { user: Some(UserName::new(user)?), place: place.parse()? })
+            }
+            None => Ok(Self { user: None, place: text.parse()? }),
         }
     }
 }
@@ -186,9 +179,7 @@ impl Backends {
         if let Some(name) = place.name.as_ref().filter(|name| self.knows(name)) {
             return Ok(Target::backend(name.clone()));
         }
-        let nowhere = || Unresolved::Nowhere {
-            place: place.to_string(),
-        };
+        let nowhere = || Unresolved::Nowhere { place: place.to_string() };
         let address = place.address.as_ref().ok_or_else(nowhere)?;
         match self.by_host.get(&address.host).map(Vec::as_slice) {
             Some([name]) => Ok(self.at(name, None, address.port, protocol)),
@@ -221,11 +212,7 @@ impl Backends {
         protocol: Protocol,
     ) -> Target {
         let own = self.by_name.get(name).map(|known| known.port(protocol));
-        Target {
-            backend: name.clone(),
-            host,
-            port: port.filter(|port| Some(*port) != own),
-        }
+        Target { backend: name.clone(), host, port: port.filter(|port| Some(*port) != own) }
     }
 
     /// Picks from back ends of one host the one whose port the answer names.
@@ -245,11 +232,7 @@ impl Backends {
             (Some(name), None) => Ok(Target::backend(name.clone())),
             _ => Err(Unresolved::Ambiguous {
                 place: place.to_string(),
-                backends: names
-                    .iter()
-                    .map(BackendName::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                backends: names.iter().map(BackendName::as_str).collect::<Vec<_>>().join(", "),
                 protocol,
             }),
         }
@@ -290,11 +273,7 @@ mod tests {
     }
 
     fn target(backend: &str, host: Option<&str>, port: Option<u16>) -> Target {
-        Target {
-            backend: name(backend),
-            host: host.map(|host| host.parse().unwrap()),
-            port,
-        }
+        Target { backend: name(backend), host: host.map(|host| host.parse().unwrap()), port }
     }
 
     #[test]
@@ -310,24 +289,14 @@ mod tests {
 
     #[test]
     fn a_configured_name_goes_before_an_address() {
-        assert_eq!(
-            resolve("store", Protocol::Imap),
-            Ok(target("store", None, None))
-        );
-        assert_eq!(
-            resolve("store:143", Protocol::Imap),
-            Ok(target("c", None, None))
-        );
+        assert_eq!(resolve("store", Protocol::Imap), Ok(target("store", None, None)));
+        assert_eq!(resolve("store:143", Protocol::Imap), Ok(target("c", None, None)));
     }
 
     #[test]
     fn an_address_means_the_back_end_that_has_it() {
         for text in ["C.example.org.", "2001:db8::1", "[2001:0db8::1]:143"] {
-            assert_eq!(
-                resolve(text, Protocol::Imap),
-                Ok(target("c", None, None)),
-                "{text}"
-            );
+            assert_eq!(resolve(text, Protocol::Imap), Ok(target("c", None, None)), "{text}");
         }
         assert_eq!(
             resolve("c.example.org:1143", Protocol::Pop3),
@@ -337,20 +306,11 @@ mod tests {
 
     #[test]
     fn a_port_decides_between_back_ends_of_one_host_for_the_protocol_that_asks() {
-        assert_eq!(
-            resolve("127.0.0.1:11143", Protocol::Imap),
-            Ok(target("b", None, None))
-        );
-        assert_eq!(
-            resolve("127.0.0.1:10110", Protocol::Pop3),
-            Ok(target("a", None, None))
-        );
+        assert_eq!(resolve("127.0.0.1:11143", Protocol::Imap), Ok(target("b", None, None)));
+        assert_eq!(resolve("127.0.0.1:10110", Protocol::Pop3), Ok(target("a", None, None)));
         for text in ["127.0.0.1", "127.0.0.1:11143", "127.0.0.1:1"] {
             assert!(
-                matches!(
-                    resolve(text, Protocol::Pop3),
-                    Err(Unresolved::Ambiguous { .. })
-                ),
+                matches!(resolve(text, Protocol::Pop3), Err(Unresolved::Ambiguous { .. })),
                 "{text}"
             );
         }
@@ -364,33 +324,21 @@ mod tests {
             let place = text.parse().unwrap();
             backends().resolve(&place, Some(&name(template)), Protocol::Imap)
         };
-        assert_eq!(
-            with("d.example.org", "a"),
-            Ok(target("a", Some("d.example.org"), None))
-        );
+        assert_eq!(with("d.example.org", "a"), Ok(target("a", Some("d.example.org"), None)));
         assert_eq!(
             with("d.example.org:993", "a"),
             Ok(target("a", Some("d.example.org"), Some(993)))
         );
         assert_eq!(with("c.example.org", "a"), Ok(target("c", None, None)));
-        assert!(matches!(
-            with("127.0.0.1", "c"),
-            Err(Unresolved::Ambiguous { .. })
-        ));
-        assert!(matches!(
-            with("d.example.org", "missing"),
-            Err(Unresolved::Nowhere { .. })
-        ));
+        assert!(matches!(with("127.0.0.1", "c"), Err(Unresolved::Ambiguous { .. })));
+        assert!(matches!(with("d.example.org", "missing"), Err(Unresolved::Nowhere { .. })));
     }
 
     #[test]
     fn what_leads_nowhere_says_what_to_do() {
         let said = resolve("d.example.org:143", Protocol::Imap).unwrap_err();
         let said = said.to_string();
-        assert!(
-            said.contains("`d.example.org:143`") && said.contains("template"),
-            "{said}"
-        );
+        assert!(said.contains("`d.example.org:143`") && said.contains("template"), "{said}");
     }
 
     proptest! {

@@ -131,11 +131,7 @@ impl Rules {
         if let Some(domain) = &settings.add_domain {
             check_domain(domain)?;
         }
-        let rewrites = settings
-            .rewrites
-            .iter()
-            .map(compile)
-            .collect::<Result<_, _>>()?;
+        let rewrites = settings.rewrites.iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { settings, rewrites })
     }
 
@@ -159,11 +155,7 @@ impl Rules {
 
     /// Trims, sets the delimiter and the case.
     fn spell(&self, typed: &str) -> String {
-        let typed = if self.settings.trim {
-            typed.trim()
-        } else {
-            typed
-        };
+        let typed = if self.settings.trim { typed.trim() } else { typed };
         let mut name = typed.to_owned();
         if !self.settings.delimiters.is_empty() {
             let delimits = |c: char| c == '@' || self.settings.delimiters.contains(c);
@@ -224,10 +216,7 @@ impl Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self {
-            settings: RuleSettings::default(),
-            rewrites: Vec::new(),
-        }
+        Self { settings: RuleSettings::default(), rewrites: Vec::new() }
     }
 }
 
@@ -256,10 +245,7 @@ fn compile(rewrite: &Rewrite) -> Result<(Regex, String), InvalidRules> {
             detail: error.to_string(),
         })?;
     if let Some(group) = missing_group(&pattern, &rewrite.replacement) {
-        return Err(InvalidRules::Group {
-            replacement: rewrite.replacement.clone(),
-            group,
-        });
+        return Err(InvalidRules::Group { replacement: rewrite.replacement.clone(), group });
     }
     Ok((pattern, rewrite.replacement.clone()))
 }
@@ -310,10 +296,7 @@ mod tests {
             pattern: (*pattern).to_owned(),
             replacement: (*replacement).to_owned(),
         };
-        RuleSettings {
-            rewrites: rewrites.iter().map(rewrite).collect(),
-            ..RuleSettings::default()
-        }
+        RuleSettings { rewrites: rewrites.iter().map(rewrite).collect(), ..RuleSettings::default() }
     }
 
     #[test]
@@ -327,20 +310,13 @@ mod tests {
 
     #[test]
     fn each_rule_can_be_left_out() {
-        let none = RuleSettings {
-            trim: false,
-            lower_case: false,
-            ..RuleSettings::default()
-        };
+        let none = RuleSettings { trim: false, lower_case: false, ..RuleSettings::default() };
         assert_eq!(canonical(none, " Alice+x%y "), " Alice+x%y ");
     }
 
     #[test]
     fn the_last_delimiter_becomes_an_at_sign() {
-        let settings = RuleSettings {
-            delimiters: "%!".to_owned(),
-            ..RuleSettings::default()
-        };
+        let settings = RuleSettings { delimiters: "%!".to_owned(), ..RuleSettings::default() };
         for (typed, expected) in [
             ("bob%example.org", "bob@example.org"),
             ("bob%b!example.org", "bob%b@example.org"),
@@ -353,10 +329,7 @@ mod tests {
 
     #[test]
     fn a_detail_is_cut_from_the_user_s_part_only() {
-        let settings = RuleSettings {
-            detail: Some('+'),
-            ..RuleSettings::default()
-        };
+        let settings = RuleSettings { detail: Some('+'), ..RuleSettings::default() };
         for (typed, expected) in [
             ("bob+lists+x@example.org", "bob@example.org"),
             ("bob+lists", "bob"),
@@ -387,14 +360,9 @@ mod tests {
 
     #[test]
     fn rewrites_are_applied_in_order_and_once() {
-        let settings = rewriting(&[
-            (r"^(\w+)\.(\w+)@example\.org$", "$2.${1}@example.org"),
-            ("^b", "c$$"),
-        ]);
-        assert_eq!(
-            canonical(settings.clone(), "a.b@example.org"),
-            "c$.a@example.org"
-        );
+        let settings =
+            rewriting(&[(r"^(\w+)\.(\w+)@example\.org$", "$2.${1}@example.org"), ("^b", "c$$")]);
+        assert_eq!(canonical(settings.clone(), "a.b@example.org"), "c$.a@example.org");
         assert_eq!(canonical(settings, "d@example.net"), "d@example.net");
     }
 
@@ -424,41 +392,27 @@ mod tests {
     #[test]
     fn rules_that_cannot_work_are_refused() {
         let refused = |settings: RuleSettings| Rules::new(settings).unwrap_err();
-        assert!(matches!(
-            refused(rewriting(&[("(", "")])),
-            InvalidRules::Pattern { .. }
-        ));
+        assert!(matches!(refused(rewriting(&[("(", "")])), InvalidRules::Pattern { .. }));
         assert!(matches!(
             refused(rewriting(&[("(.{1000}){1000}", "")])),
             InvalidRules::Pattern { .. }
         ));
         for replacement in ["$1x", "$2", "${name}"] {
             assert!(
-                matches!(
-                    refused(rewriting(&[("(a)", replacement)])),
-                    InvalidRules::Group { .. }
-                ),
+                matches!(refused(rewriting(&[("(a)", replacement)])), InvalidRules::Group { .. }),
                 "{replacement}"
             );
         }
         for replacement in ["${1}x", "$0", "$1", "$$2", "a$", "$-", "$$$1"] {
-            assert!(
-                Rules::new(rewriting(&[("(a)", replacement)])).is_ok(),
-                "{replacement}"
-            );
+            assert!(Rules::new(rewriting(&[("(a)", replacement)])).is_ok(), "{replacement}");
         }
         for domain in ["", "a@b", "a b"] {
-            let settings = RuleSettings {
-                add_domain: Some(domain.to_owned()),
-                ..RuleSettings::default()
-            };
+            let settings =
+                RuleSettings { add_domain: Some(domain.to_owned()), ..RuleSettings::default() };
             assert_eq!(refused(settings), InvalidRules::Domain(domain.to_owned()));
         }
         for detail in ['a', ' ', '@'] {
-            let settings = RuleSettings {
-                detail: Some(detail),
-                ..RuleSettings::default()
-            };
+            let settings = RuleSettings { detail: Some(detail), ..RuleSettings::default() };
             assert_eq!(refused(settings), InvalidRules::Delimiter(detail));
         }
     }
