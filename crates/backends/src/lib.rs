@@ -1,1 +1,92 @@
-//! The backends room.
+//! How a back end is reached: its addresses, TLS, our login there, and what it can do.
+//!
+//! Nothing here knows a client's connection or words an answer to one.
+
+mod capabilities;
+mod enter;
+mod names;
+mod secrets;
+mod settings;
+mod status;
+
+use std::{collections::HashMap, sync::Arc};
+
+use model::{BackendName, Host, Protocol};
+use transport::tls::ClientTls;
+
+pub use enter::{Entered, Failure};
+pub use settings::{BackendSettings, Deadlines, LoginMode, Ports, Settings, StartError, Tls};
+pub use status::{BackendStatus, LastFailure};
+
+use crate::{capabilities::Capabilities, names::Names, status::Counters};
+
+/// All back ends.
+pub struct Backends {
+    table: HashMap<BackendName, Arc<Backend>>,
+    names: Names,
+    capabilities: Capabilities,
+    deadlines: Deadlines,
+}
+
+/// One back end.
+struct Backend {
+    settings: BackendSettings,
+    /// There unless the mode is [`Tls::None`].
+    tls: Option<ClientTls>,
+    counters: Counters,
+}
+
+impl Backends {
+    /// Prepares all back ends and reads what was known of them. Nobody is spoken to yet.
+    ///
+    /// # Errors
+    /// [`StartError`] if the roots to judge a back end's certificate by cannot be had.
+    pub fn prepare(settings: Settings) -> Result<Arc<Self>, StartError> {
+        let mut table = HashMap::new();
+        for settings in settings.backends {
+            let backend = settings.name.clone();
+            let tls = match settings.tls {
+                Tls::None => None,
+                Tls::Implicit | Tls::StartTls => Some(
+                    ClientTls::new(&settings.verify)
+                        .map_err(|problem| StartError { backend: backend.clone(), problem })?,
+                ),
+            };
+            let counters = Counters::default();
+            table.insert(backend, Arc::new(Backend { settings, tls, counters }));
+        }
+        let capabilities = Capabilities::read(&settings.state, &table);
+        let deadlines = settings.deadlines;
+        Ok(Arc::new(Self { table, names: Names::default(), capabilities, deadlines }))
+    }
+
+    /// Begins to resolve names and to ask for capabilities, in the background and for ever. Must be
+    /// called within the runtime.
+    pub fn start(self: &Arc<Self>, protocols: &[Protocol]) {
+        for backend in self.table.values() {
+            for host in &backend.settings.hosts {
+                if let Host::Name(name) = host {
+                    self.names.follow(name);
+                }
+            }
+            for protocol in protocols {
+                let probing =
+                    capabilities::probe_for_ever(Arc::clone(self), Arc::clone(backend), *protocol);
+                tokio::spawn(probing);
+            }
+        }
+    }
+
+    /// What the back ends have in common before login, as far as is known.
+    pub fn offer(&self, protocol: Protocol) -> Arc<[String]> {
+        self.capabilities.offer(protocol)
+    }
+
+    /// The state of each back end, by name.
+    pub fn list(&self) -> Vec<BackendStatus> {
+        let mut list: Vec<_> =
+            self.table.values().map(|backend| status::of(backend, &self.capabilities)).collect();
+        list.sort_by(|one, other| one.name.cmp(&other.name));
+        list
+    }
+}

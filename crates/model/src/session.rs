@@ -15,6 +15,11 @@ impl SessionId {
         Self((u64::from(start) << 32) | u64::from(count))
     }
 
+    /// The counter within this start, for spreading sessions over shards.
+    pub fn number(self) -> usize {
+        usize::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(0)
+    }
+
     /// Reads the id as it is shown.
     pub fn from_shown(text: &str) -> Option<Self> {
         (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()

@@ -1,1 +1,19 @@
-//! The transport room.
+//! How bytes travel: listening, connecting, TLS, driving a machine, relaying.
+//!
+//! Nothing here knows a protocol's words or a user. Nothing here buffers for an idle connection:
+//! bytes pass through a buffer that belongs to the worker thread and is borrowed within one poll.
+
+mod connect;
+mod converse;
+mod join;
+mod listen;
+mod scratch;
+mod socket;
+mod stream;
+pub mod tls;
+
+pub use connect::{ConnectFailure, connect};
+pub use converse::{Lost, converse};
+pub use join::{Direction, Ended, Pair, Watch};
+pub use listen::{Listener, bind};
+pub use stream::{Received, Stream};

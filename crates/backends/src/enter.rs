@@ -1,0 +1,268 @@
+//! Entering a back end: connect, TLS, log in, each with its deadline.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Target};
+use proto::{
+    Machine, Step,
+    back::{self, Answer, Back, Event},
+    front::Welcome,
+};
+use rustls_pki_types::ServerName;
+use tokio::time::{Instant, timeout, timeout_at};
+use transport::{ConnectFailure, Lost, Stream, converse};
+
+use crate::{Backend, Backends, Deadlines, Tls, secrets};
+
+/// A back end that let the user in.
+pub struct Entered {
+    /// Which one.
+    pub backend: BackendName,
+    /// At which address.
+    pub address: SocketAddr,
+    /// The connection.
+    pub stream: Stream,
+    /// What it said behind its welcome.
+    pub rest: Vec<u8>,
+    /// What the client has to learn of it.
+    pub welcome: Welcome,
+}
+
+/// A back end that did not let the user in, or could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Failure {
+    /// Which one; none where the directory's answer names none that there is.
+    pub backend: Option<BackendName>,
+    /// Why.
+    pub reason: Reason,
+    /// What was seen, for the log.
+    pub detail: String,
+}
+
+/// Why, and what was seen.
+pub(crate) type Trouble = (Reason, String);
+
+impl Backends {
+    /// Logs the user in at his back end. The secret is sent after greeting and TLS, never before.
+    ///
+    /// # Errors
+    /// [`Failure`] says whose fault it was; only [`Reason::WrongPassword`] is a "no".
+    pub async fn log_in(
+        &self,
+        protocol: Protocol,
+        route: &Route,
+        offered: &Credentials,
+    ) -> Result<Entered, Failure> {
+        // A placed user's mail is at one place: another one is never tried in its stead.
+        let target = route.targets.first();
+        let known = target.and_then(|target| Some((self.table.get(&target.backend)?, target)));
+        let Some((backend, target)) = known else {
+            return Err(Failure {
+                backend: target.map(|target| target.backend.clone()),
+                reason: Reason::DirectoryMisconfigured,
+                detail: "the directory's answer names no back end that there is".into(),
+            });
+        };
+        let entered = self.enter(backend, target, protocol, route, offered).await;
+        match &entered {
+            Ok(_) => backend.counters.logged_in(),
+            Err((reason, detail)) if reason.blame() == Blame::Backend => {
+                backend.counters.failed(*reason, detail);
+            }
+            Err(_) => {}
+        }
+        entered.map_err(|(reason, detail)| Failure {
+            backend: Some(target.backend.clone()),
+            reason,
+            detail,
+        })
+    }
+
+    async fn enter(
+        &self,
+        backend: &Backend,
+        target: &Target,
+        protocol: Protocol,
+        route: &Route,
+        offered: &Credentials,
+    ) -> Result<Entered, Trouble> {
+        let login = secrets::login(&backend.settings.login, route, offered)
+            .map_err(|(reason, detail)| (reason, detail.to_owned()))?;
+        let mut visit = self.reach(backend, target, protocol).await?;
+        let mut machine = Back::new(protocol, backend.starttls(), login);
+        loop {
+            match visit.converse(&mut machine).await? {
+                Event::Failed { reason, detail } => return Err((reason, detail)),
+                Event::LoggedIn(welcome) => {
+                    return Ok(Entered {
+                        backend: target.backend.clone(),
+                        address: visit.address,
+                        stream: visit.stream,
+                        rest: machine.into_rest(),
+                        welcome,
+                    });
+                }
+                Event::StartTls => {
+                    visit.start_tls(backend).await?;
+                    machine.answer(Answer::TlsStarted);
+                }
+            }
+        }
+    }
+
+    /// Connects, and makes TLS where it comes first.
+    pub(crate) async fn reach(
+        &self,
+        backend: &Backend,
+        target: &Target,
+        protocol: Protocol,
+    ) -> Result<Visit, Trouble> {
+        let (stream, address, name) = self.connect(backend, target, protocol).await?;
+        let now = Instant::now();
+        let mut visit = Visit {
+            stream,
+            address,
+            name,
+            greeting: now + self.deadlines.greeting,
+            verdict: now + self.deadlines.verdict,
+            greeted: false,
+            deadlines: self.deadlines,
+        };
+        if backend.settings.tls == Tls::Implicit {
+            visit.start_tls(backend).await?;
+        }
+        Ok(visit)
+    }
+}
+
+impl Backends {
+    /// Connects to the first address that accepts. The certificate has to be for the host as it is
+    /// configured, not for the address behind it.
+    async fn connect(
+        &self,
+        backend: &Backend,
+        target: &Target,
+        protocol: Protocol,
+    ) -> Result<(Stream, SocketAddr, ServerName<'static>), Trouble> {
+        let port = target.port.unwrap_or_else(|| backend.settings.ports.of(protocol));
+        let hosts = target.host.as_ref().map_or(&*backend.settings.hosts, std::slice::from_ref);
+        let mut failure = ConnectFailure::NoAddress;
+        for host in hosts {
+            let addresses: Arc<[IpAddr]> = match host {
+                Host::Ip(ip) => Arc::new([*ip]),
+                Host::Name(name) => self.names.addresses(name).await,
+            };
+            let sockets = addresses.iter().map(|ip| SocketAddr::new(*ip, port));
+            match transport::connect(sockets, self.deadlines.connect).await {
+                Ok((stream, address)) => return Ok((stream, address, server_name(host, address))),
+                // Nothing tried says less than something that failed.
+                Err(ConnectFailure::NoAddress) => {}
+                Err(tried) => failure = tried,
+            }
+        }
+        let reason = match failure {
+            ConnectFailure::NoAddress => Reason::BackendName,
+            _ => Reason::BackendConnect,
+        };
+        Err((reason, failure.to_string()))
+    }
+}
+
+impl Backend {
+    /// What the machines have to know of TLS.
+    pub(crate) fn starttls(&self) -> back::Settings {
+        let tls = match self.settings.tls {
+            Tls::Implicit | Tls::None => back::Tls::AsItIs,
+            Tls::StartTls => back::Tls::StartTls,
+        };
+        back::Settings { tls }
+    }
+}
+
+/// A connection to a back end before its verdict.
+pub(crate) struct Visit {
+    stream: Stream,
+    address: SocketAddr,
+    name: ServerName<'static>,
+    greeting: Instant,
+    verdict: Instant,
+    greeted: bool,
+    deadlines: Deadlines,
+}
+
+impl Visit {
+    /// Goes on until the machine's next event.
+    pub(crate) async fn converse<M: Machine>(
+        &mut self,
+        machine: &mut M,
+    ) -> Result<M::Event, Trouble> {
+        if !self.greeted {
+            self.hear_greeting(machine).await?;
+            self.greeted = true;
+        }
+        match timeout_at(self.verdict, converse(&mut self.stream, machine)).await {
+            Ok(result) => result.map_err(|lost| self.lost(&lost)),
+            Err(_) => {
+                let limit = self.deadlines.verdict;
+                Err((
+                    Reason::BackendVerdict,
+                    format!("{}: no answer within {limit:?}", self.address),
+                ))
+            }
+        }
+    }
+
+    /// The first bytes have a deadline of their own; the machine asks for them before all else.
+    async fn hear_greeting<M: Machine>(&mut self, machine: &mut M) -> Result<(), Trouble> {
+        if !matches!(machine.step(), Step::Read) {
+            return Err((Reason::Internal, "the machine does not wait for a greeting".into()));
+        }
+        let received = self.stream.receive(|bytes| machine.receive(bytes));
+        match timeout_at(self.greeting, received).await {
+            Ok(Ok(transport::Received::Bytes(_))) => Ok(()),
+            Ok(Ok(transport::Received::Closed)) => Err(self.lost(&Lost::Closed)),
+            Ok(Err(error)) => Err(self.lost(&error.into())),
+            Err(_) => {
+                let limit = self.deadlines.greeting;
+                let detail = format!("{}: no greeting within {limit:?}", self.address);
+                Err((Reason::BackendGreeting, detail))
+            }
+        }
+    }
+
+    /// Does the TLS handshake. Everything said before is forgotten by the machine.
+    pub(crate) async fn start_tls(&mut self, backend: &Backend) -> Result<(), Trouble> {
+        let Some(tls) = &backend.tls else {
+            return Err((Reason::Internal, "TLS was not prepared".into()));
+        };
+        let handshake = self.stream.connect_tls(tls.config(), self.name.clone());
+        match timeout(self.deadlines.greeting, handshake).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err((Reason::BackendTls, format!("{}: {error}", self.address))),
+            Err(_) => {
+                let limit = self.deadlines.greeting;
+                Err((
+                    Reason::BackendTls,
+                    format!("{}: no handshake within {limit:?}", self.address),
+                ))
+            }
+        }
+    }
+
+    fn lost(&self, lost: &Lost) -> Trouble {
+        (Reason::BackendLost, format!("{}: {lost}", self.address))
+    }
+}
+
+/// The name that the certificate must be for: the configured name, not the address behind it.
+fn server_name(host: &Host, address: SocketAddr) -> ServerName<'static> {
+    let by_address = ServerName::IpAddress(address.ip().into());
+    match host {
+        Host::Ip(_) => by_address,
+        Host::Name(name) => ServerName::try_from(name.to_string()).unwrap_or(by_address),
+    }
+}

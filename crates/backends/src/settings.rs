@@ -1,0 +1,134 @@
+//! What is set for back ends.
+
+use std::{path::PathBuf, time::Duration};
+
+use model::{BackendName, Host, Protocol, Secret, UserName};
+use transport::tls::{RootsError, Verify};
+
+/// The settings of this room.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The back ends.
+    pub backends: Vec<BackendSettings>,
+    /// How long to wait for a back end.
+    pub deadlines: Deadlines,
+    /// The state folder, where the last good lists of capabilities are kept.
+    pub state: PathBuf,
+}
+
+/// How long to wait for a back end.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For the TCP connection, per address. 2 s: one lost SYN is sent again after one second.
+    pub connect: Duration,
+    /// For the TLS handshake and the greeting. 5 s: a server that forks per connection answers under load.
+    pub greeting: Duration,
+    /// For everything up to the verdict. 60 s: Dovecot holds a refusal for up to 17 s.
+    pub verdict: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            greeting: Duration::from_secs(5),
+            verdict: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One back end.
+#[derive(Clone, Debug)]
+pub struct BackendSettings {
+    /// Its name in the configuration.
+    pub name: BackendName,
+    /// Its addresses, tried in turn.
+    pub hosts: Vec<Host>,
+    /// Its ports.
+    pub ports: Ports,
+    /// How the connection is made private.
+    pub tls: Tls,
+    /// How its certificate is judged.
+    pub verify: Verify,
+    /// As whom we log in.
+    pub login: LoginMode,
+}
+
+/// The port for each protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// For IMAP.
+    pub imap: u16,
+    /// For POP3.
+    pub pop3: u16,
+}
+
+impl Ports {
+    /// The port for a protocol.
+    pub fn of(&self, protocol: Protocol) -> u16 {
+        match protocol {
+            Protocol::Imap => self.imap,
+            Protocol::Pop3 => self.pop3,
+        }
+    }
+}
+
+/// How the connection to a back end is made private.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tls {
+    /// TLS from the first byte.
+    Implicit,
+    /// Not at all.
+    None,
+    /// By STARTTLS or STLS, without which nothing is said.
+    StartTls,
+}
+
+impl Tls {
+    /// The word in settings and lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Implicit => "implicit",
+            Self::None => "none",
+            Self::StartTls => "starttls",
+        }
+    }
+}
+
+/// As whom we log in to a back end.
+#[derive(Clone, Debug)]
+pub enum LoginMode {
+    /// As the user, with the client's own secret; the back end judges it.
+    Forward,
+    /// As the master user on the user's behalf: `user`, separator, `master`. The client's secret is
+    /// compared with the one that the directory knows.
+    Master {
+        /// The master user's name.
+        user: UserName,
+        /// What stands between the two names; Dovecot's `auth_master_user_separator`.
+        separator: Box<str>,
+        /// The master user's secret.
+        secret: Secret,
+    },
+}
+
+impl LoginMode {
+    /// The word in settings and lists.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Master { .. } => "master",
+        }
+    }
+}
+
+/// A back end's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("back end `{backend}`: {problem}")]
+pub struct StartError {
+    /// Which back end.
+    pub backend: BackendName,
+    /// Why.
+    #[source]
+    pub problem: RootsError,
+}

@@ -1,0 +1,89 @@
+//! What is known of each back end, for the operator.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use model::{BackendName, Host, Protocol, Reason};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::{Backend, capabilities::Capabilities};
+
+/// Counts since the start.
+#[derive(Default)]
+pub(crate) struct Counters {
+    logins: AtomicU64,
+    failures: AtomicU64,
+    last_failure: Mutex<Option<LastFailure>>,
+}
+
+impl Counters {
+    pub(crate) fn logged_in(&self) {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a login that failed through the back end's fault.
+    pub(crate) fn failed(&self, reason: Reason, detail: &str) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        *self.last_failure.lock() =
+            Some(LastFailure { at: seconds, reason, detail: detail.into() });
+    }
+}
+
+/// The last login that failed through the back end's fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastFailure {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why.
+    pub reason: Reason,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// The state of a back end.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: BackendName,
+    /// Its addresses as configured.
+    pub hosts: Vec<Host>,
+    /// Its IMAP port.
+    pub imap_port: u16,
+    /// Its POP3 port.
+    pub pop3_port: u16,
+    /// How the connection to it is made private: `none`, `starttls`, `implicit`.
+    pub tls: &'static str,
+    /// As whom we log in there: `forward`, `master`.
+    pub login: &'static str,
+    /// Logins that it accepted since the start.
+    pub logins: u64,
+    /// Logins that failed through its fault since the start.
+    pub failures: u64,
+    /// The last of those.
+    pub last_failure: Option<LastFailure>,
+    /// Its IMAP capabilities before login, as last heard.
+    pub imap_capabilities: Option<Vec<String>>,
+    /// Its POP3 capabilities before login, as last heard.
+    pub pop3_capabilities: Option<Vec<String>>,
+}
+
+pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatus {
+    let settings = &backend.settings;
+    BackendStatus {
+        name: settings.name.clone(),
+        hosts: settings.hosts.clone(),
+        imap_port: settings.ports.imap,
+        pop3_port: settings.ports.pop3,
+        tls: settings.tls.word(),
+        login: settings.login.word(),
+        logins: backend.counters.logins.load(Ordering::Relaxed),
+        failures: backend.counters.failures.load(Ordering::Relaxed),
+        last_failure: backend.counters.last_failure.lock().clone(),
+        imap_capabilities: capabilities.of(&settings.name, Protocol::Imap),
+        pop3_capabilities: capabilities.of(&settings.name, Protocol::Pop3),
+    }
+}

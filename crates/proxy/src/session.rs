@@ -1,0 +1,149 @@
+//! The life of a connection, from accept to the line in the log.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use backends::Backends;
+use directory::Directory;
+use model::{Blame, CanonicalUser, Reason, SessionId};
+use transport::{Ended, Pair, Stream};
+
+use crate::{
+    ListenerSettings,
+    limits::{Admission, Door},
+    login::{self, Established},
+    sessions::{Entry, SessionView, Sessions},
+};
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) backends: Arc<Backends>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) client_wait: Duration,
+    pub(crate) greeting_name: Arc<str>,
+}
+
+/// A client that came in and is not yet known.
+pub(crate) struct Visitor {
+    pub(crate) id: SessionId,
+    pub(crate) client: SocketAddr,
+    pub(crate) since: Instant,
+    pub(crate) listener: Arc<ListenerSettings>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// How a connection ended before the relay.
+pub(crate) struct End {
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
+}
+
+impl End {
+    pub(crate) fn new(reason: Reason, detail: impl ToString) -> Self {
+        Self { reason, detail: detail.to_string() }
+    }
+}
+
+/// Serves one client from its first byte to its last.
+///
+/// Two phases: everything that logging in needs (buffers, machines, deadlines) lives in a box that is
+/// freed before the relay begins.
+pub(crate) async fn live(client: Stream, visitor: Visitor, admission: Admission) {
+    let shared = Arc::clone(&visitor.shared);
+    let Established { mut pair, entry } = match Box::pin(login::establish(client, &visitor)).await {
+        Ok(established) => established,
+        Err(end) => return log_visit(&visitor, &end),
+    };
+    drop(visitor);
+    let ended = pair.relay(&*entry).await;
+    Box::pin(finish(pair, ended, &entry, &shared)).await;
+    drop(admission);
+}
+
+/// Says goodbye to both sides, and tells the log.
+async fn finish(pair: Pair, ended: Ended, entry: &Entry, shared: &Shared) {
+    let reason = match &ended {
+        Ended::BackendClosed => Reason::BackendClosed,
+        Ended::BackendLost(_) => Reason::BackendLost,
+        Ended::ClientClosed => Reason::ClientClosed,
+        Ended::ClientLost(_) => Reason::ClientLost,
+        Ended::Watcher => entry.asked(),
+    };
+    pair.close(&ended).await;
+    shared.sessions.leave(entry);
+    log_session(&entry.view(), reason);
+}
+
+/// The line of a session. The level follows from whose fault the end was.
+fn log_session(view: &SessionView, reason: Reason) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "session",
+                session = %view.session,
+                protocol = %view.protocol,
+                user = %view.user,
+                client = %view.client,
+                backend = %view.backend,
+                tls = view.tls.unwrap_or("none"),
+                r#in = view.bytes_in,
+                out = view.bytes_out,
+                seconds = view.seconds,
+                reason = %reason,
+                "session ended"
+            )
+        };
+    }
+    match reason.blame() {
+        Blame::Backend | Blame::Directory => line!(warn),
+        Blame::Client | Blame::Nobody | Blame::Posthouse => line!(info),
+    }
+}
+
+/// The line of a connection that ended without a session.
+fn log_visit(visitor: &Visitor, end: &End) {
+    tracing::info!(
+        target: "session",
+        session = %visitor.id,
+        protocol = %visitor.listener.protocol,
+        client = %visitor.client,
+        seconds = visitor.since.elapsed().as_secs(),
+        reason = %end.reason,
+        detail = end.detail,
+        "connection ended without a login"
+    );
+}
+
+/// The line of a login attempt that failed.
+pub(crate) fn log_refusal(
+    visitor: &Visitor,
+    user: Option<&CanonicalUser>,
+    reason: Reason,
+    backend: &str,
+    detail: &str,
+) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "login",
+                session = %visitor.id,
+                protocol = %visitor.listener.protocol,
+                user = user.map_or("", CanonicalUser::as_str),
+                client = %visitor.client,
+                backend,
+                reason = %reason,
+                detail,
+                "login refused"
+            )
+        };
+    }
+    match reason.blame() {
+        Blame::Backend | Blame::Directory | Blame::Posthouse => line!(warn),
+        Blame::Client | Blame::Nobody => line!(info),
+    }
+}

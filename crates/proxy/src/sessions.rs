@@ -1,0 +1,201 @@
+//! Who is logged in: the registry, and the sweeper that ends what is idle.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use model::{BackendName, CanonicalUser, Protocol, Reason, SessionId};
+use parking_lot::Mutex;
+use serde::Serialize;
+use transport::{Direction, Watch};
+
+/// Shards of the registry, so that workers seldom meet at one lock.
+const SHARDS: usize = 16;
+/// The sweeper's rounds within the idle limit: a session ends at most this fraction late.
+const ROUNDS: u32 = 60;
+/// No reason to end.
+const GOES_ON: u8 = u8::MAX;
+
+/// All logged-in sessions.
+pub struct Sessions {
+    shards: [Mutex<HashMap<SessionId, Arc<Entry>>>; SHARDS],
+    /// The sweeper's rounds so far: a clock that costs a relay nothing to read.
+    round: Arc<AtomicU32>,
+}
+
+/// One logged-in session: what the relay and the operator share.
+pub(crate) struct Entry {
+    pub(crate) who: Who,
+    round: Arc<AtomicU32>,
+    started: Instant,
+    up: AtomicU64,
+    down: AtomicU64,
+    /// The round in which bytes last moved.
+    active: AtomicU32,
+    /// The reason for which it is to end, or [`GOES_ON`].
+    end: AtomicU8,
+    relay: AtomicWaker,
+}
+
+/// Who is in a session.
+pub(crate) struct Who {
+    pub(crate) id: SessionId,
+    pub(crate) protocol: Protocol,
+    pub(crate) user: CanonicalUser,
+    pub(crate) client: SocketAddr,
+    pub(crate) backend: BackendName,
+    pub(crate) tls: Option<&'static str>,
+}
+
+/// A session as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionView {
+    /// Its id, as in the log.
+    pub session: SessionId,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The user.
+    pub user: CanonicalUser,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The back end.
+    pub backend: BackendName,
+    /// The TLS version towards the client, if any.
+    pub tls: Option<&'static str>,
+    /// Seconds since the connection came in.
+    pub seconds: u64,
+    /// Bytes from the client after login.
+    pub bytes_in: u64,
+    /// Bytes to the client after login.
+    pub bytes_out: u64,
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { shards: Default::default(), round: Arc::default() })
+    }
+
+    /// All sessions, oldest first.
+    pub fn list(&self) -> Vec<SessionView> {
+        let mut list: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.lock().values().map(|entry| entry.view()).collect::<Vec<_>>())
+            .collect();
+        list.sort_by_key(|view| view.session);
+        list
+    }
+
+    /// Ends one session; whether there was one.
+    pub fn kick(&self, id: SessionId) -> bool {
+        self.shard(id).lock().get(&id).map(|entry| entry.end(Reason::Kicked)).is_some()
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn end_all(&self, reason: Reason) {
+        for shard in &self.shards {
+            shard.lock().values().for_each(|entry| entry.end(reason));
+        }
+    }
+
+    /// Takes a session out of the registry.
+    pub(crate) fn leave(&self, entry: &Entry) {
+        self.shard(entry.who.id).lock().remove(&entry.who.id);
+    }
+
+    /// Enters a session; [`Self::leave`] takes it out.
+    pub(crate) fn enter(&self, who: Who, started: Instant) -> Arc<Entry> {
+        let id = who.id;
+        let entry = Arc::new(Entry {
+            who,
+            round: Arc::clone(&self.round),
+            started,
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            active: AtomicU32::new(self.round.load(Ordering::Relaxed)),
+            end: AtomicU8::new(GOES_ON),
+            relay: AtomicWaker::new(),
+        });
+        self.shard(id).lock().insert(id, Arc::clone(&entry));
+        entry
+    }
+
+    /// Ends what is idle, for ever.
+    pub(crate) async fn sweep(self: Arc<Self>, idle: Duration) {
+        let mut every = tokio::time::interval((idle / ROUNDS).max(Duration::from_millis(10)));
+        loop {
+            every.tick().await;
+            let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            for shard in &self.shards {
+                for entry in shard.lock().values() {
+                    if round.wrapping_sub(entry.active.load(Ordering::Relaxed)) > ROUNDS {
+                        entry.end(Reason::Idle);
+                    }
+                }
+            }
+        }
+    }
+
+    fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Entry>>> {
+        let [first, ..] = &self.shards;
+        self.shards.get(id.number() % SHARDS).unwrap_or(first)
+    }
+}
+
+impl Entry {
+    /// Asks the relay to end. The first reason stays.
+    fn end(&self, reason: Reason) {
+        let wanted = reason as u8;
+        let first = self.end.compare_exchange(GOES_ON, wanted, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.relay.wake();
+        }
+    }
+
+    /// The reason for which it was asked to end.
+    pub(crate) fn asked(&self) -> Reason {
+        let asked = usize::from(self.end.load(Ordering::Acquire));
+        Reason::ALL.get(asked).copied().unwrap_or(Reason::Internal)
+    }
+
+    pub(crate) fn view(&self) -> SessionView {
+        let who = &self.who;
+        SessionView {
+            session: who.id,
+            protocol: who.protocol,
+            user: who.user.clone(),
+            client: who.client,
+            backend: who.backend.clone(),
+            tls: who.tls,
+            seconds: self.started.elapsed().as_secs(),
+            bytes_in: self.up.load(Ordering::Relaxed),
+            bytes_out: self.down.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Watch for Entry {
+    fn relayed(&self, direction: Direction, bytes: usize) {
+        let counter = match direction {
+            Direction::Down => &self.down,
+            Direction::Up => &self.up,
+        };
+        // One relay writes, so that no atomic addition is needed.
+        let bytes = counter.load(Ordering::Relaxed).saturating_add(bytes as u64);
+        counter.store(bytes, Ordering::Relaxed);
+        self.active.store(self.round.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.relay.register(cx.waker());
+        if self.end.load(Ordering::Acquire) == GOES_ON { Poll::Pending } else { Poll::Ready(()) }
+    }
+}

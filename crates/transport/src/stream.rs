@@ -1,0 +1,356 @@
+//! One leg of a session: a TCP connection, with TLS or without.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rustls::{ClientConfig, ProtocolVersion, ServerConfig, pki_types::ServerName};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::{
+    scratch::{self, Outgoing, Scratch},
+    tls::session::{Progress, Session},
+};
+
+/// Bytes taken from a socket at once before login: a machine never has to keep more than this beyond
+/// its own limits.
+const BEFORE_LOGIN: usize = 4 * 1024;
+
+/// A TCP connection, with TLS or without. While it is idle it owns no buffer.
+pub struct Stream {
+    tcp: TcpStream,
+    tls: Option<Box<Tls>>,
+    /// What the socket has not taken yet, ready for the wire.
+    unsent: Option<Box<Unsent>>,
+}
+
+struct Tls {
+    session: Session,
+    /// The beginning of a record whose rest has not come.
+    partial: Vec<u8>,
+    /// Plain bytes that came together with the handshake's end.
+    early: Vec<u8>,
+    peer_closed: bool,
+}
+
+struct Unsent {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+/// What came from the peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Received {
+    /// So many bytes, given to the sink.
+    Bytes(usize),
+    /// The peer has ended its direction: FIN, and under TLS close_notify before it.
+    Closed,
+}
+
+impl Stream {
+    /// A connection without TLS so far.
+    pub fn plain(tcp: TcpStream) -> Self {
+        Self { tcp, tls: None, unsent: None }
+    }
+
+    /// The TLS version in use, as it stands in the log.
+    pub fn tls_version(&self) -> Option<&'static str> {
+        let tls = self.tls.as_ref()?;
+        Some(match tls.session.version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "unknown",
+        })
+    }
+
+    /// Does the server's side of a TLS handshake.
+    ///
+    /// # Errors
+    /// What the kernel or the TLS library said. An alert has been sent where there was one to send.
+    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
+        let session = Session::server(config).map_err(io::Error::other)?;
+        self.shake_hands(session).await
+    }
+
+    /// Does the client's side of a TLS handshake.
+    ///
+    /// # Errors
+    /// What the kernel or the TLS library said, as for a certificate that is not the right one.
+    pub async fn connect_tls(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<()> {
+        let session = Session::client(config, name).map_err(io::Error::other)?;
+        self.shake_hands(session).await
+    }
+
+    async fn shake_hands(&mut self, session: Session) -> io::Result<()> {
+        let tls = Tls { session, partial: Vec::new(), early: Vec::new(), peer_closed: false };
+        self.tls = Some(Box::new(tls));
+        let mut progress = scratch::lend(|scratch| self.open(0, scratch))?;
+        while progress == Progress::Handshaking {
+            progress = poll_fn(|cx| self.poll_handshake(cx)).await?;
+        }
+        // What is still unsent (the server's session tickets) goes out with the next write.
+        Ok(())
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
+        ready!(self.poll_flush(cx))?;
+        scratch::lend(|scratch| {
+            let count = ready!(self.poll_read(cx, usize::MAX, scratch))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let progress = self.open(count, scratch);
+            if progress.is_err() {
+                // The alert, as far as the socket takes it at once.
+                let _ = self.poll_flush(cx);
+            }
+            if let (Ok(_), Some(tls)) = (&progress, &mut self.tls) {
+                tls.early.extend_from_slice(&scratch.opened);
+            }
+            Poll::Ready(progress)
+        })
+    }
+
+    /// Receives into `sink`, at most a few thousand bytes at once. For conversations before login.
+    ///
+    /// # Errors
+    /// What the kernel or the TLS library said; `UnexpectedEof` where TLS was cut off without
+    /// close_notify.
+    pub async fn receive(&mut self, mut sink: impl FnMut(&[u8])) -> io::Result<Received> {
+        poll_fn(|cx| {
+            ready!(self.poll_flush(cx))?;
+            scratch::lend(|scratch| {
+                let plain = ready!(self.poll_fill(cx, BEFORE_LOGIN, scratch))?;
+                let plain = plain.within(&scratch.read, &scratch.opened);
+                Poll::Ready(Ok(match plain.len() {
+                    0 => Received::Closed,
+                    count => {
+                        sink(plain);
+                        Received::Bytes(count)
+                    }
+                }))
+            })
+        })
+        .await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// What the kernel or the TLS library said.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut queued = false;
+        poll_fn(|cx| {
+            if !queued {
+                queued = true;
+                scratch::lend(|scratch| self.push(cx, bytes, &mut scratch.sealed))?;
+            }
+            self.poll_flush(cx)
+        })
+        .await
+    }
+
+    /// Ends our direction: what is unsent, close_notify, FIN. Gives up after `limit`.
+    pub async fn close(&mut self, limit: Duration) {
+        self.queue_close();
+        // The peer may be gone already; there is nothing left to lose.
+        let _ = tokio::time::timeout(limit, poll_fn(|cx| self.poll_shut(cx))).await;
+    }
+
+    /// Ends our direction, then reads what the peer still sends until it ends too, at most for
+    /// `limit`: closing with unread input would reset the connection and eat what we said last.
+    pub async fn close_and_drain(&mut self, limit: Duration) {
+        let drain = async {
+            self.queue_close();
+            poll_fn(|cx| self.poll_shut(cx)).await?;
+            loop {
+                let count =
+                    poll_fn(|cx| scratch::lend(|scratch| self.poll_read(cx, usize::MAX, scratch)))
+                        .await?;
+                if count == 0 {
+                    return io::Result::Ok(());
+                }
+            }
+        };
+        // Whatever happens now, the connection is over.
+        let _ = tokio::time::timeout(limit, drain).await;
+    }
+
+    /// Makes the coming close a reset, so that the peer cannot take a broken stream for a whole one.
+    pub fn reset_on_close(&self) {
+        // Without it the close is an ordinary one.
+        let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Adds close_notify to what is unsent.
+    pub(crate) fn queue_close(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        scratch::lend(|scratch| {
+            scratch.sealed.clear();
+            tls.session.close(&mut scratch.sealed);
+            append(&mut self.unsent, scratch.sealed.filled());
+        });
+    }
+
+    /// Sends what is unsent, then FIN.
+    pub(crate) fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+
+    /// Adds plain bytes to what is unsent, for the beginning of a relay.
+    pub(crate) fn queue(&mut self, plain: &[u8]) -> io::Result<()> {
+        if plain.is_empty() {
+            return Ok(());
+        }
+        scratch::lend(|Scratch { sealed, .. }| {
+            let wire = seal(&mut self.tls, plain, sealed)?;
+            append(&mut self.unsent, wire);
+            Ok(())
+        })
+    }
+
+    /// Sends what is unsent. Ready when there is nothing left.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(unsent) = &mut self.unsent {
+            let rest = unsent.bytes.get(unsent.sent..).unwrap_or_default();
+            let count = ready!(Pin::new(&mut self.tcp).poll_write(cx, rest))?;
+            unsent.sent = unsent.sent.saturating_add(count);
+            if unsent.sent >= unsent.bytes.len() {
+                self.unsent = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends plain bytes; what the socket does not take at once becomes unsent.
+    pub(crate) fn push(
+        &mut self,
+        cx: &mut Context<'_>,
+        plain: &[u8],
+        sealed: &mut Outgoing,
+    ) -> io::Result<()> {
+        let mut wire = seal(&mut self.tls, plain, sealed)?;
+        while self.unsent.is_none() && !wire.is_empty() {
+            match Pin::new(&mut self.tcp).poll_write(cx, wire)? {
+                Poll::Ready(count) => wire = wire.get(count..).unwrap_or_default(),
+                Poll::Pending => break,
+            }
+        }
+        append(&mut self.unsent, wire);
+        Ok(())
+    }
+
+    /// Reads and, under TLS, decrypts. Ready with where the plain bytes are; none when the peer has closed.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<Plain>> {
+        let Some(tls) = &mut self.tls else {
+            return self.poll_read(cx, limit, scratch).map_ok(Plain::Read);
+        };
+        scratch.opened.clear();
+        scratch.opened.append(&mut std::mem::take(&mut tls.early));
+        if tls.peer_closed || !scratch.opened.is_empty() {
+            return Poll::Ready(Ok(Plain::Opened));
+        }
+        loop {
+            let count = ready!(self.poll_read(cx, limit, scratch))?;
+            if count == 0 {
+                // RFC 8446 section 6.1: without close_notify the end may be an attacker's.
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let progress = self.open(count, scratch)?;
+            if progress == Progress::PeerClosed || !scratch.opened.is_empty() {
+                return Poll::Ready(Ok(Plain::Opened));
+            }
+        }
+    }
+
+    /// Reads from the socket into the thread's buffer, behind the beginning of a record that is kept.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<usize>> {
+        let kept = self.tls.as_ref().map_or(0, |tls| tls.partial.len());
+        let end = kept.saturating_add(limit).min(scratch.read.len());
+        let space = scratch.read.get_mut(kept..end).unwrap_or_default();
+        let mut buffer = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Decrypts the kept beginning and `count` bytes behind it into `opened`. What TLS itself has to
+    /// say becomes unsent.
+    fn open(&mut self, count: usize, scratch: &mut Scratch) -> io::Result<Progress> {
+        let Some(tls) = &mut self.tls else { return Ok(Progress::Open) };
+        let Scratch { read, sealed, opened } = scratch;
+        opened.clear();
+        sealed.clear();
+        let kept = tls.partial.len();
+        if let Some(space) = read.get_mut(..kept) {
+            space.copy_from_slice(&tls.partial);
+        }
+        let incoming = read.get_mut(..kept.saturating_add(count)).unwrap_or_default();
+        let result = tls.session.receive(incoming, opened, sealed);
+        append(&mut self.unsent, sealed.filled());
+        let (used, progress) = result.map_err(io::Error::other)?;
+        let rest = incoming.get(used..).unwrap_or_default();
+        tls.partial = rest.to_vec();
+        tls.peer_closed = progress == Progress::PeerClosed;
+        Ok(progress)
+    }
+}
+
+/// Where plain bytes lie in the thread's buffers.
+#[derive(Clone, Copy)]
+pub(crate) enum Plain {
+    Opened,
+    Read(usize),
+}
+
+impl Plain {
+    pub(crate) fn within<'s>(self, read: &'s [u8], opened: &'s [u8]) -> &'s [u8] {
+        match self {
+            Self::Opened => opened,
+            Self::Read(count) => read.get(..count).unwrap_or_default(),
+        }
+    }
+}
+
+/// The bytes for the wire: encrypted into `sealed` under TLS, else as they are.
+fn seal<'b>(
+    tls: &mut Option<Box<Tls>>,
+    plain: &'b [u8],
+    sealed: &'b mut Outgoing,
+) -> io::Result<&'b [u8]> {
+    let Some(tls) = tls else { return Ok(plain) };
+    sealed.clear();
+    tls.session.encrypt(plain, sealed).map_err(io::Error::other)?;
+    Ok(sealed.filled())
+}
+
+fn append(unsent: &mut Option<Box<Unsent>>, wire: &[u8]) {
+    match unsent {
+        _ if wire.is_empty() => {}
+        Some(unsent) => unsent.bytes.extend_from_slice(wire),
+        None => *unsent = Some(Box::new(Unsent { bytes: wire.to_vec(), sent: 0 })),
+    }
+}

@@ -1,0 +1,14 @@
+//! TLS by rustls: certificates by SNI that follow their files, verification of back ends, resumption.
+
+mod client;
+mod server;
+pub(crate) mod session;
+
+pub use client::{ClientTls, RootsError, Verify};
+pub use server::{CertificateFiles, ServerSettings, ServerTls, TlsFileError, make_self_signed};
+
+/// Whether a handshake failed because the client asked by ALPN for another protocol (RFC 7301; ALPACA).
+pub fn is_alpn_mismatch(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::NoApplicationProtocol))
+}
