@@ -15,6 +15,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::workspace;
 
+/// Where packages keep shared libraries that only their own programs use.
+const PRIVATE_LIBRARIES: [&str; 2] = ["usr/lib/dovecot", "usr/lib/dovecot/modules/old-stats"];
+
 /// A peer that can be unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
@@ -39,6 +42,15 @@ struct Recipe {
     left_out: &'static [&'static str],
     /// What must run afterwards, relative to the root.
     programs: &'static [&'static str],
+    /// Absolute paths compiled into a file that no setting overrides, and the shorter ones put in their place.
+    repointed: &'static [Repointed],
+}
+
+/// A path inside a binary file: servers look there relative to the folder they run in.
+struct Repointed {
+    file: &'static str,
+    compiled_in: &'static str,
+    instead: &'static str,
 }
 
 impl Peer {
@@ -64,7 +76,13 @@ impl Peer {
                 name: "dovecot",
                 packages: &["dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"],
                 left_out: &["ssl-cert", "ucf"],
-                programs: &["usr/sbin/dovecot", "usr/lib/dovecot/imap"],
+                programs: &["usr/sbin/dovecot", "usr/lib/dovecot/auth", "usr/lib/dovecot/imap"],
+                // Its TLS module is looked for there whatever mail_plugin_dir says.
+                repointed: &[Repointed {
+                    file: "usr/lib/dovecot/libdovecot.so.0.0.0",
+                    compiled_in: "/usr/lib/dovecot/modules",
+                    instead: "modules",
+                }],
             },
             Self::Cyrus => &Recipe {
                 name: "cyrus",
@@ -92,24 +110,28 @@ impl Peer {
                     "usr/lib/cyrus/bin/imapd",
                     "usr/sbin/saslpasswd2",
                 ],
+                repointed: &[],
             },
             Self::Nginx => &Recipe {
                 name: "nginx",
                 packages: &["nginx", "libnginx-mod-mail", "libnginx-mod-stream"],
                 left_out: &["iproute2"],
                 programs: &["usr/sbin/nginx"],
+                repointed: &[],
             },
             Self::Haproxy => &Recipe {
                 name: "haproxy",
                 packages: &["haproxy"],
                 left_out: &["adduser"],
                 programs: &["usr/sbin/haproxy"],
+                repointed: &[],
             },
             Self::Isync => &Recipe {
                 name: "isync",
                 packages: &["isync"],
                 left_out: &[],
                 programs: &["usr/bin/mbsync"],
+                repointed: &[],
             },
         }
     }
@@ -143,7 +165,7 @@ impl PeerDir {
         let folders = ["usr/lib", "lib"]
             .iter()
             .flat_map(|lib| [self.root.join(lib).join(&triplet), self.root.join(lib)])
-            .chain([self.root.join("usr/lib/dovecot")])
+            .chain(PRIVATE_LIBRARIES.iter().map(|folder| self.root.join(folder)))
             .filter(|folder| folder.is_dir());
         join_paths(folders).map_err(|_| PeerError::ColonInPath(self.root.clone()))
     }
@@ -163,7 +185,9 @@ impl PeerDir {
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     /// A program of the host is missing.
-    #[error("cannot run `{program}` ({source}); real servers are unpacked from Debian packages, which needs Debian 12 with apt and dpkg")]
+    #[error(
+        "cannot run `{program}` ({source}); real servers are unpacked from Debian packages, which needs Debian 12 with apt and dpkg"
+    )]
     NoProgram {
         /// Its name.
         program: String,
@@ -171,7 +195,9 @@ pub enum PeerError {
         source: io::Error,
     },
     /// apt or dpkg ended with an error.
-    #[error("{what} failed for {peer}: {said}\ncheck the network and the host's sources in /etc/apt, then try again")]
+    #[error(
+        "{what} failed for {peer}: {said}\ncheck the network and the host's sources in /etc/apt, then try again"
+    )]
     Tool {
         /// The peer that was being unpacked.
         peer: &'static str,
@@ -189,6 +215,14 @@ pub enum PeerError {
         missing: String,
         /// The peer's root.
         folder: PathBuf,
+    },
+    /// A program is not built as expected.
+    #[error("{path} does not hold the path {expected} once; these are not the packages of Debian 12", path = path.display())]
+    OtherBuild {
+        /// The file.
+        path: PathBuf,
+        /// The path that should be compiled into it.
+        expected: &'static str,
     },
     /// The file system said no.
     #[error("cannot {what} {path}: {source}", path = path.display())]

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Gid, Pid, Uid, User, getegid, geteuid};
 
 use crate::wait;
 
@@ -208,13 +208,24 @@ impl Clothes {
         command
     }
 
-    /// User and group id that the wrapped program sees as its own.
-    #[must_use]
-    pub fn ids(self) -> (u32, u32) {
-        match self {
-            Self::Own => (geteuid().as_raw(), nix::unistd::getegid().as_raw()),
-            Self::Namespace | Self::Nobody => (NOBODY, NOBODY),
-        }
+    /// Names of the user and group that the wrapped program runs as.
+    ///
+    /// # Errors
+    /// When the host has no name for them, which mail servers need.
+    pub fn names(self) -> io::Result<(String, String)> {
+        let (user, group) = match self {
+            Self::Own => (geteuid(), getegid()),
+            Self::Namespace | Self::Nobody => (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)),
+        };
+        let nameless = |what: &str| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{what} has no name in /etc/passwd or /etc/group, which mail servers need"),
+            )
+        };
+        let user = User::from_uid(user)?.ok_or_else(|| nameless("the current user"))?;
+        let group = nix::unistd::Group::from_gid(group)?;
+        Ok((user.name, group.ok_or_else(|| nameless("the current group"))?.name))
     }
 
     /// Gives `path` and all below it to the wrapped program.
@@ -225,8 +236,8 @@ impl Clothes {
         if self != Self::Nobody {
             return Ok(());
         }
-        chown(path, Some(NOBODY), Some(NOBODY))?;
-        if path.is_dir() {
+        lchown(path, Some(NOBODY), Some(NOBODY))?;
+        if path.is_dir() && !path.is_symlink() {
             for entry in fs::read_dir(path)? {
                 self.give(&entry?.path())?;
             }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{Apt, file, run};
-use super::{PeerDir, PeerError, Recipe};
+use super::{PeerDir, PeerError, Recipe, Repointed};
 
 /// Changes whenever the way of unpacking does, so that old folders are made anew.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 const STAMP: &str = ".unpacked";
 
 /// The peer of `recipe` below `peers`, unpacked now if it was not.
@@ -61,12 +61,38 @@ fn unpack(peers: &Path, dir: &PeerDir, recipe: &Recipe) -> Result<(), PeerError>
         run(command.arg("-x").arg(package).arg(&root), recipe.name, "unpacking a package")?;
     }
     let unpacked = PeerDir { root };
+    for change in recipe.repointed {
+        repoint(&unpacked.path(change.file), change)?;
+    }
     check_libraries(&unpacked, recipe)?;
     let stamp = unpacked.path(STAMP);
     fs::write(&stamp, stamp_text(recipe)).map_err(|source| file("write", &stamp, source))?;
     remove(&dir.root)?;
     fs::rename(&unpacked.root, &dir.root).map_err(|source| file("make", &dir.root, source))?;
     remove(&work)
+}
+
+/// Replaces a C string in a binary file by a shorter one, filled up with zeros.
+fn repoint(path: &Path, change: &Repointed) -> Result<(), PeerError> {
+    let mut bytes = fs::read(path).map_err(|source| file("read", path, source))?;
+    let old = format!("\0{}\0", change.compiled_in).into_bytes();
+    let mut new = format!("\0{}", change.instead).into_bytes();
+    new.resize(old.len(), 0);
+    let places: Vec<usize> = places_of(&bytes, &old);
+    let place = match places.as_slice() {
+        [place] => *place..*place + old.len(),
+        _ => {
+            let expected = change.compiled_in;
+            return Err(PeerError::OtherBuild { path: path.to_path_buf(), expected });
+        }
+    };
+    bytes.splice(place, new);
+    fs::write(path, bytes).map_err(|source| file("write", path, source))
+}
+
+fn places_of(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
+    let windows = bytes.windows(wanted.len()).enumerate();
+    windows.filter(|(_, window)| *window == wanted).map(|(at, _)| at).collect()
 }
 
 /// Downloads what the recipe needs; a mirror forgets old versions, so lists are fetched anew once when that fails.

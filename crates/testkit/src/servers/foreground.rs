@@ -1,0 +1,133 @@
+//! A server program in the foreground, from free ports to the first answer.
+//! Nothing here knows which server.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::ServerError;
+use crate::ports::{HeldPorts, tells_of_collision};
+use crate::process::{Clothes, Group};
+use crate::wire::Wire;
+use crate::{wait, workspace};
+
+/// How long a server may take until it answers.
+const READY_DEADLINE: Duration = Duration::from_secs(15);
+/// How long a server may take to end by itself after SIGTERM.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// Starts tried when another program took a port first.
+const ATTEMPTS: usize = 4;
+
+/// What to run, and how to see that it is up.
+pub(super) struct Plan<'a> {
+    pub(super) server: &'static str,
+    pub(super) ports: usize,
+    /// Whether the port at this place greets in clear; the others only accept.
+    pub(super) greets: &'a dyn Fn(usize) -> bool,
+    pub(super) clothes: Clothes,
+    /// Writes the configuration into the folder and says how to start the program.
+    pub(super) prepare: &'a dyn Fn(&Path, &[u16]) -> Result<Command, ServerError>,
+}
+
+/// A running server; fields are dropped in this order, so that its folder goes last.
+#[derive(Debug)]
+pub(super) struct Foreground {
+    pub(super) group: Group,
+    pub(super) ports: Vec<u16>,
+    pub(super) folder: TempDir,
+    server: &'static str,
+}
+
+impl Foreground {
+    /// Starts the server on free ports, and waits until all of them answer.
+    pub(super) fn start(plan: &Plan<'_>) -> Result<Self, ServerError> {
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(plan) {
+                Err(ServerError::NotReady { log, .. })
+                    if attempt < ATTEMPTS && tells_of_collision(&log) =>
+                {
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn start_once(plan: &Plan<'_>) -> Result<Self, ServerError> {
+        let folder = workspace::temporary_folder(plan.server)
+            .map_err(ServerError::io(format!("start {}", plan.server)))?;
+        let held = HeldPorts::take(plan.ports).map_err(ServerError::io("get free ports"))?;
+        let ports = held.numbers().map_err(ServerError::io("get free ports"))?;
+        let mut command = (plan.prepare)(folder.path(), &ports)?;
+        let starting = || ServerError::io(format!("start {}", plan.server));
+        let output = File::create(folder.path().join("output.log")).map_err(starting())?;
+        command
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(starting())?)
+            .stderr(output);
+        plan.clothes.give(folder.path()).map_err(starting())?;
+        drop(held);
+        let group = Group::start(command, folder.path()).map_err(starting())?;
+        let mut server = Self { group, ports, folder, server: plan.server };
+        server.wait_ready(plan.greets)?;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self, greets: &dyn Fn(usize) -> bool) -> Result<(), ServerError> {
+        let end = Instant::now() + READY_DEADLINE;
+        for (place, port) in self.ports.clone().into_iter().enumerate() {
+            let left = end.saturating_duration_since(Instant::now());
+            let up = wait::poll(left, || match self.group.wait_exit(Duration::ZERO) {
+                Some(status) => Some(Err(format!("ended at start with {status}"))),
+                None if !answers(port, greets(place)) => None,
+                None => Some(Ok(())),
+            });
+            let failure = match up {
+                Some(Ok(())) => continue,
+                Some(Err(why)) => why,
+                None => format!("did not answer on port {port} within {READY_DEADLINE:?}"),
+            };
+            let log = self.log_text();
+            return Err(ServerError::NotReady { server: self.server, why: failure, log });
+        }
+        Ok(())
+    }
+
+    /// All that the server wrote into files called `*.log` in its folder.
+    pub(super) fn log_text(&self) -> String {
+        let Ok(entries) = fs::read_dir(self.folder.path()) else { return String::new() };
+        let mut logs: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        logs.sort_unstable();
+        let texts = logs.iter().map(|path| fs::read(path).unwrap_or_default());
+        texts.map(|text| String::from_utf8_lossy(&text).into_owned()).collect()
+    }
+
+    /// Ends the server and all its processes.
+    pub(super) fn stop(&mut self) {
+        self.group.stop(STOP_GRACE);
+    }
+}
+
+fn answers(port: u16, greets: bool) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if !greets {
+        return TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+    }
+    let Ok(mut wire) = Wire::connect(address) else { return false };
+    wire.read_line().is_ok_and(|line| line.is_some_and(|line| line.ends_with(b"\n")))
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,4 @@
+//! The fixtures against the real thing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod dovecot;
