@@ -24,6 +24,8 @@ pub(crate) use certificate::Certificate;
 
 /// How long a proxy may take until the first visit through it succeeds.
 const START: Duration = Duration::from_secs(15);
+/// How long a proxy may take to end when asked to.
+const END: Duration = Duration::from_secs(3);
 /// Lines of its log that are shown when something went wrong.
 const SHOWN_LINES: usize = 5;
 
@@ -159,5 +161,12 @@ impl Running {
         }
         let why = last.map(|error| format!("{error:#}")).unwrap_or_default();
         bail!("{} does not serve: {why}\n    {}", self.contender.name(), self.last_words())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Asked first, so that a master reaps its worker itself.
+        self.group.stop(END);
     }
 }

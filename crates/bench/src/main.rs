@@ -8,6 +8,8 @@ mod load;
 mod report;
 mod rounds;
 mod stub;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -56,7 +58,7 @@ struct Comparison {
     /// Rounds, instead of five (or one if quick).
     #[arg(long)]
     rounds: Option<u32>,
-    /// Clients that log in or talk at a time, instead of eight.
+    /// Clients that log in or talk at a time, instead of sixteen.
     #[arg(long)]
     clients: Option<u32>,
     /// Connections that carry messages at a time, instead of four.

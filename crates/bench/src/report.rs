@@ -1,6 +1,7 @@
 //! Medians, ratios, the table and the result file.
 //! Nothing here measures.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::thread;
@@ -151,7 +152,7 @@ impl Record {
         let Machine { processors, model, kernel, memory_mebibytes, load_before } = &self.machine;
         let mut text = format!(
             "\n{processors} x {model}, Linux {kernel}, {memory_mebibytes} MiB, load before {load_before}; \
-             {} rounds, medians\n",
+             {} rounds, medians (of the ratios too)\n",
             self.amounts.rounds
         );
         for entrant in &self.entrants {
@@ -168,27 +169,37 @@ impl Record {
     }
 
     fn line(&self, figure: Figure) -> Line {
-        let of = |contender| self.median(contender, figure);
-        let posthouse = of(Contender::Posthouse);
-        let (haproxy, nginx) = (of(Contender::Haproxy), of(Contender::Nginx));
-        let to = |other: Option<f64>| Some(posthouse? / other.filter(|value| *value > 0.0)?);
+        let own = self.values(Contender::Posthouse, figure);
+        let (haproxy, nginx) =
+            (self.values(Contender::Haproxy, figure), self.values(Contender::Nginx, figure));
         Line {
             figure,
             title: figure.title(),
-            posthouse,
-            haproxy,
-            nginx,
-            posthouse_to_haproxy: to(haproxy),
-            posthouse_to_nginx: to(nginx),
+            posthouse_to_haproxy: ratio(&own, &haproxy),
+            posthouse_to_nginx: ratio(&own, &nginx),
             goal_to_haproxy: figure.goal(),
+            posthouse: median(own.into_values().collect()),
+            haproxy: median(haproxy.into_values().collect()),
+            nginx: median(nginx.into_values().collect()),
         }
     }
 
-    fn median(&self, contender: Contender, figure: Figure) -> Option<f64> {
+    /// Readings by round.
+    fn values(&self, contender: Contender, figure: Figure) -> BTreeMap<u32, f64> {
         let fits =
             |sample: &&Sample| sample.contender == contender && sample.reading.figure == figure;
-        median(self.samples.iter().filter(fits).map(|sample| sample.reading.value).collect())
+        let reading = |sample: &Sample| (sample.round, sample.reading.value);
+        self.samples.iter().filter(fits).map(reading).collect()
     }
+}
+
+/// Median of the ratios within each round: what slows the machine for a while slows both.
+fn ratio(own: &BTreeMap<u32, f64>, other: &BTreeMap<u32, f64>) -> Option<f64> {
+    let in_round = |(round, value): (&u32, &f64)| {
+        let other = other.get(round).filter(|other| **other > 0.0)?;
+        Some(value / other)
+    };
+    median(own.iter().filter_map(in_round).collect())
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -226,17 +237,17 @@ fn goal_shown(goal: Option<f64>, ratio: Option<f64>) -> String {
 mod tests {
     use super::*;
 
-    fn record(values: &[(Contender, f64)]) -> Record {
-        let sample = |(round, (contender, value)): (u32, &(Contender, f64))| Sample {
+    fn record(values: &[(Contender, u32, f64)]) -> Record {
+        let sample = |(contender, round, value): &(Contender, u32, f64)| Sample {
             contender: *contender,
-            round,
+            round: *round,
             reading: Reading { figure: Figure::Noop, value: *value, seconds: 1.0 },
         };
         Record {
             machine: Machine::here(),
             amounts: Amounts::QUICK,
             entrants: Vec::new(),
-            samples: (1..).zip(values).map(sample).collect(),
+            samples: values.iter().map(sample).collect(),
             failures: Vec::new(),
         }
     }
@@ -250,8 +261,8 @@ mod tests {
 
     #[test]
     fn ratios_are_of_posthouse_to_the_peer_and_stand_beside_the_goal() {
-        let all = [(Contender::Posthouse, 9.0), (Contender::Haproxy, 10.0)];
-        let record = record(&all);
+        let (own, peer) = (Contender::Posthouse, Contender::Haproxy);
+        let record = record(&[(own, 1, 9.0), (peer, 1, 10.0), (own, 2, 18.0), (peer, 2, 20.0)]);
         let lines = record.lines();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].posthouse_to_haproxy, Some(0.9));
@@ -262,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_was_not_measured_leaves_a_gap_not_a_zero() {
-        let record = record(&[(Contender::Haproxy, 10.0)]);
+        let record = record(&[(Contender::Haproxy, 1, 10.0)]);
         assert!(record.table().contains('-'));
         assert_eq!(record.lines()[0].posthouse, None);
     }

@@ -53,7 +53,7 @@ fn fetch(client: &mut Client, bytes: u64) -> Result<()> {
 }
 
 fn append(client: &mut Client, bytes: u64) -> Result<()> {
-    const TEXT: [u8; ROOM] = [b'x'; ROOM];
+    static TEXT: [u8; ROOM] = [b'x'; ROOM];
     client.send(format!("a APPEND INBOX {{{bytes}+}}\r\n").as_bytes())?;
     let mut left = bytes;
     while left > 0 {

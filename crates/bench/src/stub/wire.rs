@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::LazyLock;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -13,22 +14,14 @@ const CHUNK: usize = 256 * 1024;
 const LONGEST: usize = 16 * 1024;
 
 /// Text of a message without end: lines of 64 bytes.
-static TEXT: [u8; CHUNK] = lines();
+static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let line = [&[b'x'; 62][..], b"\r\n"].concat();
+    line.repeat(CHUNK / line.len())
+});
 
 thread_local! {
     /// Bytes are read here first, so that an idle connection holds none.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
-}
-
-const fn lines() -> [u8; CHUNK] {
-    let mut text = [b'x'; CHUNK];
-    let mut end = 64;
-    while end <= CHUNK {
-        text[end - 2] = b'\r';
-        text[end - 1] = b'\n';
-        end += 64;
-    }
-    text
 }
 
 /// A connection to a client of the stub.
