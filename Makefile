@@ -1,0 +1,66 @@
+# Everything a developer or CI calls. Each target fetches what it needs into the target folder and
+# installs nothing on the host.
+
+# CI keeps one target folder between runs; a cold start does as well.
+ifdef CI
+ifndef CARGO_TARGET_DIR
+export CARGO_TARGET_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/posthouse-ci
+endif
+endif
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+CARGO ?= cargo
+
+.PHONY: help build demo test test-all bench release fmt lint peers deny clean
+
+help:
+	@echo "make demo      two real mail servers with Posthouse before them, until Ctrl-C (CHECK=1: check and exit)"
+	@echo "make test      format, lints, unit, dialogue, property and end-to-end tests"
+	@echo "make test-all  make test, then what is long, and the licences of all dependencies"
+	@echo "make bench     cost per login, byte and idle connection beside HAProxy and nginx (QUICK=1: a short run)"
+	@echo "make release   the program, optimised: target/release/posthouse"
+	@echo "make fmt       format all code"
+	@echo "make lint      clippy over everything"
+
+# One build of the whole workspace, so that demo and tests share one feature set.
+build:
+	$(CARGO) build --workspace --locked
+
+# The real servers, unpacked into the target folder.
+peers: build
+	$(TARGET)/debug/fetch-peers dovecot cyrus isync
+
+demo: build
+	CHECK=$(CHECK) $(TARGET)/debug/demo
+
+test: build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(TARGET)/debug/fetch-peers dovecot cyrus isync
+	$(CARGO) test --workspace --locked
+
+test-all: test deny
+	PROPTEST_CASES=20000 $(CARGO) test --workspace --locked
+	$(CARGO) test -p e2e --test long --locked
+
+bench:
+	$(CARGO) build --workspace --release --locked
+	$(TARGET)/release/bench $(if $(QUICK),--quick)
+
+release:
+	$(CARGO) build --release --locked -p posthouse
+	@ls -l $(TARGET)/release/posthouse
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+# Advisories need the network at large; bans, licences and sources do not.
+deny:
+	@test -x $(TARGET)/tools/bin/cargo-deny || $(CARGO) install --locked --root $(TARGET)/tools cargo-deny
+	$(TARGET)/tools/bin/cargo-deny --locked check bans licenses sources
+
+clean:
+	$(CARGO) clean
