@@ -4,7 +4,14 @@
 //! (`Step`), its driver acts, and time limits are the driver's.
 
 pub mod back;
+mod buffer;
+pub mod capability;
 pub mod front;
+pub mod imap;
 mod machine;
+mod outbox;
+pub mod pop3;
+pub mod probe;
+pub mod sasl;
 
 pub use machine::{Machine, Step};

@@ -1,0 +1,134 @@
+//! IMAP capability lists: what we offer before login and what we pass on after it.
+//!
+//! Nothing here reads or writes a line; all functions are pure.
+
+use crate::capability::contains;
+use crate::front::Privacy;
+
+/// What concerns the connection to the back end and not the mailbox: passed on neither before nor
+/// after login. UNAUTHENTICATE (RFC 8437) is among them because the next login of a relayed
+/// connection would bypass us.
+const NEVER_PASSED_ON: [&str; 4] =
+    ["LOGINDISABLED", "LOGIN-REFERRALS", "STARTTLS", "UNAUTHENTICATE"];
+
+/// What we say ourselves before login, or never say: a referral would lead clients past us.
+const OURS: [&str; 7] =
+    ["ID", "IMAP4rev1", "IMAP4rev2", "LITERAL+", "LITERAL-", "MAILBOX-REFERRALS", "SASL-IR"];
+
+/// The list before login: what concerns us, then what the back ends have in common (`offer`, which may
+/// be empty while none has answered).
+///
+/// LITERAL+ and IMAP4rev2 are offered only if the back ends have them, because clients go on using
+/// them after login.
+pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
+    let mut list = vec!["IMAP4rev1".to_owned()];
+    let mut add = |capability: &str| list.push(capability.to_owned());
+    if contains(offer, "IMAP4rev2") {
+        add("IMAP4rev2");
+    }
+    add(if contains(offer, "LITERAL+") { "LITERAL+" } else { "LITERAL-" });
+    add("SASL-IR");
+    add("ID");
+    if starttls && privacy != Privacy::Tls {
+        add("STARTTLS");
+    }
+    match privacy {
+        Privacy::ClearRefused => add("LOGINDISABLED"),
+        Privacy::ClearAllowed | Privacy::Tls => {
+            add("AUTH=PLAIN");
+            add("AUTH=LOGIN");
+        }
+    }
+    let theirs = offer.iter().filter(|capability| {
+        let is = |other: &&str| capability.eq_ignore_ascii_case(other);
+        passes(capability) && !OURS.iter().any(is)
+    });
+    list.extend(theirs.cloned());
+    list
+}
+
+/// The list after login: the back end's own, without what would mislead a client that is already
+/// logged in through us.
+pub fn after_login(list: &[String]) -> Vec<String> {
+    list.iter().filter(|capability| passes(capability)).cloned().collect()
+}
+
+/// Reads the capabilities of an untagged CAPABILITY response or a response code, without that word.
+/// What cannot be a capability is left out.
+pub(crate) fn read(text: &[u8]) -> Vec<String> {
+    text.split(|byte| *byte == b' ')
+        .filter_map(|word| std::str::from_utf8(word).ok())
+        .filter(|word| is_atom(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn passes(capability: &str) -> bool {
+    let struck = |other: &&str| capability.eq_ignore_ascii_case(other);
+    let mechanism = capability.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH="));
+    is_atom(capability) && !mechanism && !NEVER_PASSED_ON.iter().any(struck)
+}
+
+/// RFC 3501 section 9, `atom`, with a little less said about which characters are special: what must
+/// not get through is what could end the list or the line.
+fn is_atom(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"[](){\"\\".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn before_any_answer_there_are_imap4rev1_and_ours() {
+        assert_eq!(
+            before_login(&[], Privacy::Tls, true),
+            list("IMAP4rev1 LITERAL- SASL-IR ID AUTH=PLAIN AUTH=LOGIN")
+        );
+    }
+
+    #[test]
+    fn where_clear_logins_are_refused_no_mechanism_is_offered() {
+        assert_eq!(
+            before_login(&[], Privacy::ClearRefused, true),
+            list("IMAP4rev1 LITERAL- SASL-IR ID STARTTLS LOGINDISABLED")
+        );
+    }
+
+    #[test]
+    fn literal_plus_and_imap4rev2_need_all_back_ends() {
+        assert_eq!(
+            before_login(&list("imap4rev2 literal+ IDLE"), Privacy::ClearAllowed, false),
+            list("IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=LOGIN IDLE")
+        );
+    }
+
+    #[test]
+    fn what_concerns_the_other_connection_is_struck() {
+        let theirs = list(
+            "IMAP4rev1 STARTTLS starttls AUTH=GSSAPI auth=x LOGINDISABLED LOGIN-REFERRALS \
+             MAILBOX-REFERRALS UNAUTHENTICATE LITERAL- ID SASL-IR IDLE COMPRESS=DEFLATE",
+        );
+        assert_eq!(
+            before_login(&theirs, Privacy::Tls, false),
+            list("IMAP4rev1 LITERAL- SASL-IR ID AUTH=PLAIN AUTH=LOGIN IDLE COMPRESS=DEFLATE")
+        );
+        assert_eq!(
+            after_login(&theirs),
+            list("IMAP4rev1 MAILBOX-REFERRALS LITERAL- ID SASL-IR IDLE COMPRESS=DEFLATE")
+        );
+    }
+
+    #[test]
+    fn what_could_end_the_list_is_no_capability() {
+        let theirs =
+            ["IDLE".to_owned(), "X]\r\n* BYE".to_owned(), String::new(), "\u{e4}".to_owned()];
+        assert_eq!(after_login(&theirs), list("IDLE"));
+        assert_eq!(read(b"IDLE  X]Y \xff Z\r NAMESPACE"), list("IDLE NAMESPACE"));
+    }
+}

@@ -1,0 +1,447 @@
+//! IMAP towards clients: everything before login (RFC 3501 section 6.1 and 6.2).
+//!
+//! Nothing here checks a password or knows a back end. Nothing is read behind a login until its
+//! owner has refused it.
+
+use std::fmt;
+
+use model::{Credentials, Mechanism, Protocol, Reason, Refusal};
+
+use super::capability;
+use super::syntax::{Announced, Command, Framed, Framer, Words};
+use crate::buffer::{Buffer, Line, first_line};
+use crate::front::{Answer, Event, Privacy, Settings, TLS_HANDSHAKE, Welcome, farewell, is_http};
+use crate::outbox::Outbox;
+use crate::sasl::{self, Exchange, Outcome};
+use crate::{Machine, Step};
+
+/// Commands that need a login, told from unknown ones to be of help.
+const AFTER_LOGIN: [&[u8]; 34] = [
+    b"APPEND",
+    b"CHECK",
+    b"CLOSE",
+    b"COMPRESS",
+    b"COPY",
+    b"CREATE",
+    b"DELETE",
+    b"DELETEACL",
+    b"ENABLE",
+    b"EXAMINE",
+    b"EXPUNGE",
+    b"FETCH",
+    b"GETACL",
+    b"GETMETADATA",
+    b"GETQUOTA",
+    b"GETQUOTAROOT",
+    b"IDLE",
+    b"LIST",
+    b"LSUB",
+    b"MOVE",
+    b"MYRIGHTS",
+    b"NAMESPACE",
+    b"NOTIFY",
+    b"RENAME",
+    b"SEARCH",
+    b"SELECT",
+    b"SORT",
+    b"STATUS",
+    b"STORE",
+    b"SUBSCRIBE",
+    b"THREAD",
+    b"UID",
+    b"UNSELECT",
+    b"UNSUBSCRIBE",
+];
+
+/// The machine for one connection.
+pub struct Front {
+    settings: Settings,
+    buffer: Buffer,
+    framer: Framer,
+    out: Outbox<Event>,
+    state: State,
+    /// Commands so far.
+    commands: u32,
+    /// Whether the client asked for our capabilities: it then may not look at a response code.
+    asked: Asked,
+}
+
+/// Whether the client has sent CAPABILITY over the connection as it is now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Asked {
+    No,
+    Yes,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The client answers a challenge.
+    Authenticating {
+        tag: Vec<u8>,
+        exchange: Exchange,
+    },
+    Closed,
+    Commands,
+    /// The owner decides on a login.
+    Deciding {
+        tag: Vec<u8>,
+    },
+    /// The owner makes TLS.
+    Handshake,
+    Welcomed,
+}
+
+impl Front {
+    /// Makes the machine for a new connection.
+    pub fn new(settings: Settings) -> Self {
+        let mut front = Self {
+            settings,
+            buffer: Buffer::default(),
+            framer: Framer::default(),
+            out: Outbox::default(),
+            state: State::Commands,
+            commands: 0,
+            asked: Asked::No,
+        };
+        let greeting = format!("* OK [CAPABILITY {}] {}", front.offer(), front.settings.greeting());
+        front.out.line(&[greeting.as_bytes()]);
+        front
+    }
+
+    /// What the client sent behind its login, byte for byte.
+    pub fn into_rest(self) -> Vec<u8> {
+        self.buffer.into_rest()
+    }
+
+    /// Does what can be done with the bytes that are here; `false` if that is nothing.
+    fn proceed(&mut self) -> bool {
+        match self.state {
+            State::Authenticating { .. } => self.read_response(),
+            State::Commands => self.read_command(),
+            State::Closed | State::Deciding { .. } | State::Handshake | State::Welcomed => false,
+        }
+    }
+
+    fn read_command(&mut self) -> bool {
+        let unread = self.buffer.unread();
+        if self.commands == 0 && unread.first() == Some(&TLS_HANDSHAKE) {
+            return self.close_silently(Reason::ClientProtocol);
+        }
+        let framed = self.framer.next(unread, self.settings.limits.line);
+        match framed {
+            Framed::Incomplete => return false,
+            Framed::LineTooLong => return self.close(Reason::ClientLineTooLong),
+            Framed::Announced(_) | Framed::Misplaced | Framed::Whole => {}
+        }
+        if self.commands == 0 && is_http(self.framer.so_far(self.buffer.unread())) {
+            return self.close_silently(Reason::ClientProtocol);
+        }
+        if self.commands >= self.settings.limits.commands {
+            return self.close(Reason::ClientTooManyCommands);
+        }
+        match framed {
+            Framed::Announced(literal) => self.announced(literal),
+            Framed::Misplaced => self.close(Reason::ClientProtocol),
+            _ => {
+                let command = self.framer.take(&mut self.buffer);
+                self.command(&command)
+            }
+        }
+    }
+
+    /// Decides on a literal that the client announces.
+    fn announced(&mut self, literal: Announced) -> bool {
+        let limit = self.settings.limits.literal;
+        let in_all = self.framer.in_literals().saturating_add(literal.size);
+        // Two full literals in a command: a name and a password.
+        let too_long = literal.size > limit || in_all > limit.saturating_mul(2);
+        if !literal.synchronizing {
+            if too_long {
+                // Its bytes come anyway, and would be read as commands.
+                return self.close(Reason::ClientLiteralTooLong);
+            }
+            self.framer.accept(literal.size);
+            return true;
+        }
+        let wanted = self.wants_literals();
+        if wanted && !too_long {
+            self.framer.accept(literal.size);
+            self.out.line(&[b"+ OK"]);
+            return true;
+        }
+        // Without our word the client keeps the literal to itself, and the command ends here.
+        let command = self.framer.take(&mut self.buffer);
+        if !wanted {
+            return self.command(&command);
+        }
+        self.commands += 1;
+        let tag = command.words().tag().unwrap_or(b"*").to_vec();
+        self.reply(&tag, "NO [TOOBIG] Literal too long")
+    }
+
+    /// Whether the command at hand can have literals, and is not refused anyway.
+    fn wants_literals(&self) -> bool {
+        let mut words = Words::of_text(self.framer.so_far(self.buffer.unread()));
+        match head(&mut words) {
+            Head::Command { name, .. } if name.eq_ignore_ascii_case(b"ID") => true,
+            Head::Command { name, .. } if name.eq_ignore_ascii_case(b"LOGIN") => {
+                self.settings.privacy != Privacy::ClearRefused
+            }
+            _ => false,
+        }
+    }
+
+    fn command(&mut self, command: &Command) -> bool {
+        self.commands += 1;
+        let mut words = command.words();
+        match head(&mut words) {
+            Head::Command { tag, name } => self.named(tag, &name.to_ascii_uppercase(), words),
+            Head::NoName { tag } => self.reply(tag, "BAD Missing command"),
+            Head::NoTag => self.reply(b"*", "BAD Missing tag"),
+        }
+    }
+
+    fn named(&mut self, tag: &[u8], name: &[u8], words: Words<'_>) -> bool {
+        match name {
+            b"AUTHENTICATE" => self.authenticate(tag, words),
+            b"ID" => self.id(tag, words),
+            b"LOGIN" => self.login(tag, words),
+            b"CAPABILITY" | b"LOGOUT" | b"NOOP" | b"STARTTLS" if !words.at_end() => {
+                self.reply(tag, "BAD This command has no arguments")
+            }
+            b"CAPABILITY" => {
+                self.asked = Asked::Yes;
+                let offer = self.offer();
+                self.out.line(&[b"* CAPABILITY ", offer.as_bytes()]);
+                self.reply(tag, "OK CAPABILITY completed")
+            }
+            b"LOGOUT" => self.logout(tag),
+            b"NOOP" => self.reply(tag, "OK NOOP completed"),
+            b"STARTTLS" => self.starttls(tag),
+            name if AFTER_LOGIN.contains(&name) => self.reply(tag, "BAD Log in first"),
+            _ => self.reply(tag, "BAD Unknown command"),
+        }
+    }
+
+    /// RFC 3501 section 6.2.2, with the initial response of RFC 4959.
+    fn authenticate(&mut self, tag: &[u8], mut words: Words<'_>) -> bool {
+        let Some(mechanism) = words.byte(b' ').and_then(|()| words.atom()) else {
+            return self.reply(tag, "BAD Missing mechanism");
+        };
+        let Some(mut exchange) = Exchange::begin(mechanism) else {
+            return self.reply(tag, "NO Unsupported mechanism");
+        };
+        if self.settings.privacy == Privacy::ClearRefused {
+            return self.refuse_ourselves(tag, Reason::ClientClearText);
+        }
+        let outcome = if words.at_end() {
+            Outcome::Challenge(exchange.challenge())
+        } else if words.byte(b' ').is_some() {
+            exchange.initial_response(words.rest())
+        } else {
+            return self.reply(tag, "BAD Wrong arguments");
+        };
+        self.authenticated(tag.to_vec(), exchange, outcome)
+    }
+
+    fn read_response(&mut self) -> bool {
+        let line = match first_line(self.buffer.unread(), self.settings.limits.line) {
+            Line::Incomplete => return false,
+            Line::TooLong => return self.close(Reason::ClientLineTooLong),
+            Line::Whole { text, whole } => self.buffer.take_line(text, whole),
+        };
+        match std::mem::replace(&mut self.state, State::Commands) {
+            State::Authenticating { tag, mut exchange } => {
+                let outcome = exchange.response(&line);
+                self.authenticated(tag, exchange, outcome)
+            }
+            other => {
+                self.state = other;
+                false
+            }
+        }
+    }
+
+    fn authenticated(&mut self, tag: Vec<u8>, exchange: Exchange, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Cancelled => self.reply(&tag, "BAD Authentication cancelled"),
+            Outcome::Challenge(challenge) => {
+                self.out.line(&[b"+ ", challenge.as_bytes()]);
+                self.state = State::Authenticating { tag, exchange };
+                true
+            }
+            Outcome::Done(credentials) => self.ask(&tag, credentials),
+            Outcome::NotBase64 => self.reply(&tag, "BAD Invalid base64"),
+            Outcome::Unusable => self.refuse_ourselves(&tag, Reason::ClientBadCredentials),
+        }
+    }
+
+    /// RFC 2971. What the client says of itself is not kept.
+    fn id(&mut self, tag: &[u8], mut words: Words<'_>) -> bool {
+        let read = words.byte(b' ').and_then(|()| words.strings_or_nil());
+        if read.is_none() || !words.at_end() {
+            return self.reply(tag, "BAD Wrong arguments");
+        }
+        self.out.line(&[b"* ID (\"name\" \"Posthouse\")"]);
+        self.reply(tag, "OK ID completed")
+    }
+
+    /// RFC 3501 section 6.2.3.
+    fn login(&mut self, tag: &[u8], mut words: Words<'_>) -> bool {
+        if self.settings.privacy == Privacy::ClearRefused {
+            return self.refuse_ourselves(tag, Reason::ClientClearText);
+        }
+        let mut argument = || words.byte(b' ').and_then(|()| words.astring());
+        let (Some(user), Some(secret)) = (argument(), argument()) else {
+            return self.reply(tag, "BAD Wrong arguments");
+        };
+        if !words.at_end() {
+            return self.reply(tag, "BAD Wrong arguments");
+        }
+        match sasl::credentials(Mechanism::Command, &user, &secret) {
+            Some(credentials) => self.ask(tag, credentials),
+            None => self.refuse_ourselves(tag, Reason::ClientBadCredentials),
+        }
+    }
+
+    fn logout(&mut self, tag: &[u8]) -> bool {
+        self.close(Reason::NoLogin);
+        self.reply(tag, "OK LOGOUT completed")
+    }
+
+    /// RFC 3501 section 6.2.1. What was pipelined behind STARTTLS came in the clear and must never be
+    /// read as if it had come over TLS (CVE-2011-0411).
+    fn starttls(&mut self, tag: &[u8]) -> bool {
+        if self.settings.privacy == Privacy::Tls {
+            return self.reply(tag, "BAD TLS is on already");
+        }
+        if !self.settings.starttls {
+            return self.reply(tag, "BAD TLS is not offered");
+        }
+        if !self.buffer.unread().is_empty() {
+            return self.close(Reason::ClientStartTlsInjection);
+        }
+        self.state = State::Handshake;
+        self.out.event(Event::StartTls);
+        self.reply(tag, "OK Begin TLS")
+    }
+
+    fn ask(&mut self, tag: &[u8], credentials: Credentials) -> bool {
+        self.state = State::Deciding { tag: tag.to_vec() };
+        self.out.event(Event::Login(credentials));
+        true
+    }
+
+    fn refuse_ourselves(&mut self, tag: &[u8], reason: Reason) -> bool {
+        self.out.event(Event::Refused(reason));
+        self.refuse(tag, reason.refusal())
+    }
+
+    /// The one place where a refused login is put into words (RFC 5530).
+    fn refuse(&mut self, tag: &[u8], refusal: Refusal) -> bool {
+        let text = match refusal {
+            Refusal::AuthenticationFailed => "NO [AUTHENTICATIONFAILED] Authentication failed",
+            Refusal::PrivacyRequired => "NO [PRIVACYREQUIRED] Log in under TLS only",
+            Refusal::Unavailable => "NO [UNAVAILABLE] Try again later",
+        };
+        self.reply(tag, text)
+    }
+
+    fn welcome(&mut self, tag: &[u8], welcome: &Welcome) {
+        let list = capability::after_login(welcome.capabilities.as_deref().unwrap_or_default());
+        let list = list.join(" ");
+        if list.is_empty() {
+            self.reply(tag, "OK Logged in");
+            return;
+        }
+        if self.asked == Asked::Yes {
+            // Some clients that asked before login do not look at the response code.
+            self.out.line(&[b"* CAPABILITY ", list.as_bytes()]);
+        }
+        self.out.line(&[tag, b" OK [CAPABILITY ", list.as_bytes(), b"] Logged in"]);
+    }
+
+    fn offer(&self) -> String {
+        let Settings { offer, privacy, starttls, .. } = &self.settings;
+        capability::before_login(offer, *privacy, *starttls).join(" ")
+    }
+
+    fn reply(&mut self, tag: &[u8], text: &str) -> bool {
+        self.out.line(&[tag, b" ", text.as_bytes()]);
+        true
+    }
+
+    fn close(&mut self, reason: Reason) -> bool {
+        self.out.bytes(&farewell(Protocol::Imap, reason));
+        self.close_silently(reason)
+    }
+
+    fn close_silently(&mut self, reason: Reason) -> bool {
+        self.buffer.clear();
+        self.state = State::Closed;
+        self.out.event(Event::Closed(reason));
+        true
+    }
+}
+
+impl Machine for Front {
+    type Event = Event;
+    type Answer = Answer;
+
+    fn receive(&mut self, bytes: &[u8]) {
+        if !matches!(self.state, State::Closed) {
+            self.buffer.receive(bytes);
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match (std::mem::replace(&mut self.state, State::Commands), answer) {
+            (State::Deciding { tag }, Answer::Refuse(refusal)) => {
+                self.refuse(&tag, refusal);
+            }
+            (State::Deciding { tag }, Answer::Welcome(welcome)) => {
+                self.state = State::Welcomed;
+                self.welcome(&tag, &welcome);
+            }
+            (State::Handshake, Answer::TlsStarted) => {
+                // RFC 3501 section 6.2.1: what was said before TLS counts no more.
+                self.buffer.clear();
+                self.asked = Asked::No;
+                self.settings.privacy = Privacy::Tls;
+            }
+            (state, _) => self.state = state,
+        }
+    }
+
+    fn step(&mut self) -> Step<Event> {
+        while !self.out.has_event() && self.proceed() {}
+        self.out.next()
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// How a command begins.
+enum Head<'a> {
+    Command { tag: &'a [u8], name: &'a [u8] },
+    NoName { tag: &'a [u8] },
+    NoTag,
+}
+
+fn head<'a>(words: &mut Words<'a>) -> Head<'a> {
+    let Some(tag) = words.tag() else {
+        return Head::NoTag;
+    };
+    let Some(name) = words.byte(b' ').and_then(|()| words.atom()) else {
+        return if words.at_end() || words.rest().first() == Some(&b' ') {
+            Head::NoName { tag }
+        } else {
+            Head::NoTag
+        };
+    };
+    Head::Command { tag, name }
+}
