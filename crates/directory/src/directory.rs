@@ -1,0 +1,291 @@
+//! The directory itself: a name in, a route out, by the first source that knows the user.
+//!
+//! Nothing here speaks to a back end or words a reply. "No" and "cannot say" stay apart: a source that
+//! cannot say ends the search.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use model::{BackendName, CanonicalUser, Protocol, Reason, Route, UserName};
+
+use crate::{
+    Answer, Backends, BadName, FileProblem, FileSettings, KnownBackend, Rules, StaticSettings,
+    Store, StoreError, Unresolved,
+    sources::{
+        CannotSay, Found, Source,
+        file::{File, Reader},
+        r#static::Static,
+        table::Table,
+    },
+};
+
+/// All that the directory has to know, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name rules.
+    pub rules: Rules,
+    /// The sources, in the order in which they are asked.
+    pub chain: Vec<SourceSettings>,
+    /// The configured back ends.
+    pub backends: Vec<KnownBackend>,
+    /// The state folder, for the table.
+    pub state: PathBuf,
+}
+
+/// One source of the chain.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// How log and errors call it.
+    pub name: String,
+    /// The back end whose settings count for an address that no back end has.
+    pub template: Option<BackendName>,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// What a source is, with its own settings.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// A text map or TOML file.
+    File(FileSettings),
+    /// One answer for everybody.
+    Static(StaticSettings),
+    /// The embedded store in the state folder.
+    Table,
+}
+
+/// What a client's login asks.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The name as the client gave it.
+    pub user: UserName,
+    /// The protocol he came by.
+    pub protocol: Protocol,
+}
+
+/// What the directory says. Neither is ever a guess.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// A source knows him.
+    Admit {
+        /// The name by which we know him.
+        user: CanonicalUser,
+        /// Where his mail is.
+        route: Route,
+    },
+    /// The name rules make no valid name of what he typed, so no source was asked. To the client this
+    /// is the same as [`Self::Unknown`].
+    Misnamed {
+        /// Why.
+        problem: BadName,
+    },
+    /// Every source was asked, and none knows him.
+    Unknown {
+        /// The name by which they were asked.
+        user: CanonicalUser,
+    },
+}
+
+/// Nobody can say now who or where the user is. It is never a "no".
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("source `{source_name}`: {detail}")]
+pub struct Unavailable {
+    /// [`Reason::DirectoryUnavailable`] or [`Reason::DirectoryMisconfigured`].
+    pub reason: Reason,
+    /// The source that could not say.
+    pub source_name: Arc<str>,
+    /// What is wrong, where, and what to do, for the log. It holds no secret.
+    pub detail: String,
+}
+
+/// Why the directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A static answer leads to no back end.
+    #[error("source `{name}`: {problem}")]
+    Answer {
+        /// The source.
+        name: String,
+        /// Why.
+        problem: Unresolved,
+    },
+    /// The chain is empty: every user would be unknown.
+    #[error("there is no source of users: configure at least one")]
+    Empty,
+    /// A file of users cannot be used.
+    #[error("source `{name}`: {problem}")]
+    File {
+        /// The source.
+        name: String,
+        /// Why.
+        problem: FileProblem,
+    },
+    /// The embedded store cannot be used.
+    #[error("source `{name}`: {problem}")]
+    Store {
+        /// The source.
+        name: String,
+        /// Why.
+        problem: StoreError,
+    },
+    /// A template is not configured.
+    #[error("source `{name}`: its template `{template}` is not a configured back end")]
+    Template {
+        /// The source.
+        name: String,
+        /// The template.
+        template: BackendName,
+    },
+}
+
+/// One member of the chain.
+#[derive(Debug)]
+struct Link {
+    name: Arc<str>,
+    template: Option<BackendName>,
+    source: Source,
+}
+
+/// The directory. It is shared by all sessions.
+pub struct Directory {
+    rules: Rules,
+    backends: Arc<Backends>,
+    chain: Vec<Link>,
+}
+
+impl Directory {
+    /// Opens all sources; it blocks on the disk.
+    ///
+    /// # Errors
+    /// [`OpenError`] if a source cannot be used or contradicts the configuration.
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        if settings.chain.is_empty() {
+            return Err(OpenError::Empty);
+        }
+        let mut directory = Self {
+            rules: settings.rules,
+            backends: Arc::new(Backends::new(settings.backends)),
+            chain: Vec::new(),
+        };
+        for source in settings.chain {
+            let link = directory.link(source, &settings.state)?;
+            directory.chain.push(link);
+        }
+        Ok(directory)
+    }
+
+    fn link(&self, settings: SourceSettings, state: &std::path::Path) -> Result<Link, OpenError> {
+        let SourceSettings { name, template, kind } = settings;
+        if let Some(template) = template.clone().filter(|name| !self.backends.knows(name)) {
+            return Err(OpenError::Template { name, template });
+        }
+        let source = match kind {
+            SourceKind::File(settings) => {
+                let reader = Reader {
+                    settings,
+                    rules: self.rules.clone(),
+                    backends: Arc::clone(&self.backends),
+                    template: template.clone(),
+                };
+                match File::open(reader) {
+                    Ok(file) => Source::File(file),
+                    Err(problem) => return Err(OpenError::File { name, problem }),
+                }
+            }
+            SourceKind::Static(settings) => {
+                let place = &settings.answer.place;
+                if let Err(problem) = self.backends.check(place, template.as_ref()) {
+                    return Err(OpenError::Answer { name, problem });
+                }
+                Source::Static(Static(settings))
+            }
+            SourceKind::Table => {
+                match self.store().cloned().map_or_else(|| Store::open(state).map(Arc::new), Ok) {
+                    Ok(store) => Source::Table(Table(store)),
+                    Err(problem) => return Err(OpenError::Store { name, problem }),
+                }
+            }
+        };
+        let name = name.into();
+        Ok(Link { name, template, source })
+    }
+
+    /// Says who and where a user is. It has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if a source that has to be asked cannot say, or its answer leads nowhere.
+    pub async fn look_up(&self, query: &Query) -> Result<Verdict, Unavailable> {
+        let user = match self.rules.canonical(&query.user) {
+            Ok(user) => user,
+            Err(problem) => return Ok(Verdict::Misnamed { problem }),
+        };
+        for link in &self.chain {
+            match link.source.find(&user).await {
+                Ok(Some(found)) => {
+                    let route = self.route(link, &user, found, query.protocol)?;
+                    return Ok(Verdict::Admit { user, route });
+                }
+                Ok(None) => {}
+                Err(CannotSay { reason, detail }) => return Err(link.unavailable(reason, detail)),
+            }
+        }
+        Ok(Verdict::Unknown { user })
+    }
+
+    /// The name rules, for those who write names into the store.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The configured back ends, for those who write places into the store.
+    pub fn backends(&self) -> &Backends {
+        &self.backends
+    }
+
+    /// The embedded store; none if the chain has no table.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.chain.iter().find_map(|link| match &link.source {
+            Source::Table(Table(store)) => Some(store),
+            Source::File(_) | Source::Static(_) => None,
+        })
+    }
+
+    /// The template of the table, if the chain has a table and that a template.
+    pub fn table_template(&self) -> Option<&BackendName> {
+        let is_table = |link: &&Link| matches!(link.source, Source::Table(_));
+        self.chain.iter().find(is_table)?.template.as_ref()
+    }
+
+    fn route(
+        &self,
+        link: &Link,
+        user: &CanonicalUser,
+        found: Found,
+        protocol: Protocol,
+    ) -> Result<Route, Unavailable> {
+        let Answer { user: there, place } = found.answer;
+        let target = self.backends.resolve(&place, link.template.as_ref(), protocol).map_err(
+            |unresolved| {
+                let detail = format!("the answer for `{user}` cannot be used: {unresolved}");
+                link.unavailable(Reason::DirectoryMisconfigured, detail)
+            },
+        )?;
+        Ok(Route {
+            targets: vec![target],
+            user: there.unwrap_or_else(|| user.name().clone()),
+            secret: found.secret,
+        })
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.chain.iter().map(|link| &link.name);
+        f.debug_set().entries(names).finish()
+    }
+}
+
+impl Link {
+    fn unavailable(&self, reason: Reason, detail: String) -> Unavailable {
+        Unavailable { reason, source_name: Arc::clone(&self.name), detail }
+    }
+}
