@@ -1,9 +1,6 @@
 //! Entering a back end: connect, TLS, log in, each with its deadline.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::net::SocketAddr;
 
 use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Target};
 use proto::{
@@ -152,11 +149,13 @@ impl Backends {
         let hosts = target.host.as_ref().map_or(&*backend.settings.hosts, std::slice::from_ref);
         let mut failure = ConnectFailure::NoAddress;
         for host in hosts {
-            let addresses: Arc<[IpAddr]> = match host {
-                Host::Ip(ip) => Arc::new([*ip]),
-                Host::Name(name) => self.names.addresses(name).await,
+            let sockets: Vec<_> = match host {
+                Host::Ip(ip) => vec![SocketAddr::new(*ip, port)],
+                Host::Name(name) => {
+                    let known = self.names.addresses(name).await;
+                    known.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
+                }
             };
-            let sockets = addresses.iter().map(|ip| SocketAddr::new(*ip, port));
             match transport::connect(sockets, self.deadlines.connect).await {
                 Ok((stream, address)) => return Ok((stream, address, server_name(host, address))),
                 // Nothing tried says less than something that failed.

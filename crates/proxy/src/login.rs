@@ -151,7 +151,7 @@ impl Talk<'_> {
                 let reason = Reason::ClientTimeout;
                 let words = front::farewell(self.visitor.listener.protocol, reason);
                 // It may not even read that; the close below has its own limit.
-                let _ = timeout(GOODBYE, self.client.write_all(words)).await;
+                let _ = timeout(GOODBYE, self.client.write_all(&words)).await;
                 self.client.close_and_drain(GOODBYE).await;
                 Err(End::new(reason, ""))
             }
@@ -194,10 +194,10 @@ fn tls_reason(error: &io::Error) -> Reason {
 }
 
 /// The last words to a client that finds no place.
-pub(crate) fn no_room(protocol: Protocol, tls: &ListenerTls, reason: Reason) -> &'static [u8] {
+pub(crate) fn no_room(protocol: Protocol, tls: &ListenerTls, reason: Reason) -> Vec<u8> {
     match tls {
         // It waits for a handshake and could not read them.
-        ListenerTls::Implicit(_) => b"",
+        ListenerTls::Implicit(_) => Vec::new(),
         ListenerTls::None | ListenerTls::StartTls(_) => front::farewell(protocol, reason),
     }
 }

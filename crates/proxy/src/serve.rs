@@ -178,7 +178,7 @@ async fn turn_away(mut client: Stream, listener: &ListenerSettings, reason: Reas
     let words = no_room(listener.protocol, &listener.tls, reason);
     if !words.is_empty() {
         // A fresh socket takes a line at once; the limit is for the one that does not.
-        let _ = tokio::time::timeout(TURNED_AWAY, client.write_all(words)).await;
+        let _ = tokio::time::timeout(TURNED_AWAY, client.write_all(&words)).await;
     }
 }
 

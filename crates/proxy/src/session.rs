@@ -147,3 +147,18 @@ pub(crate) fn log_refusal(
         Blame::Client | Blame::Nobody => line!(info),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_costs_under_512_bytes_beside_its_sockets() {
+        let size = size_of_future(live);
+        assert!(size < 512, "the session future has {size} bytes");
+    }
+}
