@@ -21,7 +21,6 @@ pub(super) fn command(plan: &Plan<'_>) -> Result<Command> {
     let text = format!(
         "global
     nbthread 1
-    maxconn 9500
     ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
     mode tcp
