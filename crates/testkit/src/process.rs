@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -62,6 +62,11 @@ impl Group {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.leader.id()
+    }
+
+    /// The leader's standard error, once, if it was asked for as a pipe.
+    pub(crate) fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.leader.stderr.take()
     }
 
     /// The living processes of the group.
