@@ -53,6 +53,13 @@ pub(crate) struct Entrant {
     pub(crate) version: String,
 }
 
+/// A proxy that cannot take part.
+#[derive(Debug, Serialize)]
+pub(crate) struct LeftOut {
+    pub(crate) contender: Contender,
+    pub(crate) why: String,
+}
+
 /// One reading and where it belongs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sample {
@@ -77,6 +84,7 @@ pub(crate) struct Record {
     pub(crate) machine: Machine,
     pub(crate) amounts: Amounts,
     pub(crate) entrants: Vec<Entrant>,
+    pub(crate) left_out: Vec<LeftOut>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) failures: Vec<Failure>,
 }
@@ -95,6 +103,11 @@ struct Line {
 }
 
 impl Record {
+    /// Whether everything that was asked for was measured.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.left_out.is_empty() && self.failures.is_empty()
+    }
+
     /// The result file: the table, and everything it was made from.
     ///
     /// # Errors
@@ -139,6 +152,9 @@ impl Record {
                 &goal_shown(line.goal_to_haproxy, line.posthouse_to_haproxy),
                 &ratio_shown(line.posthouse_to_nginx),
             ]);
+        }
+        for LeftOut { contender, why } in &self.left_out {
+            let _ = writeln!(text, "left out: {}: {why}", contender.name());
         }
         for failure in &self.failures {
             let Failure { contender, case, round, why } = failure;
@@ -247,6 +263,7 @@ mod tests {
             machine: Machine::here(),
             amounts: Amounts::QUICK,
             entrants: Vec::new(),
+            left_out: Vec::new(),
             samples: values.iter().map(sample).collect(),
             failures: Vec::new(),
         }

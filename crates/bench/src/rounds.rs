@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
 use rustls::ClientConfig;
 
 use crate::cases::{self, Amounts, Case, Reading};
 use crate::contenders::{Certificate, Contender};
-use crate::report::{Entrant, Failure, Machine, Record, Sample};
+use crate::report::{Entrant, Failure, LeftOut, Machine, Record, Sample};
 use crate::stub::Ports;
 
 /// A case that failed so often with one proxy is not tried again.
@@ -25,19 +24,17 @@ pub(crate) struct Plan {
 }
 
 /// Runs it all; what fails is recorded and said, and the run goes on.
-///
-/// # Errors
-/// When no proxy can take part.
-pub(crate) fn run(plan: &Plan) -> Result<Record> {
+pub(crate) fn run(plan: &Plan) -> Record {
     let mut record = Record {
         machine: Machine::here(),
         amounts: plan.amounts,
-        entrants: entrants(&plan.contenders),
+        entrants: Vec::new(),
+        left_out: Vec::new(),
         samples: Vec::new(),
         failures: Vec::new(),
     };
-    if record.entrants.is_empty() {
-        bail!("no proxy can be measured");
+    for contender in &plan.contenders {
+        enter(*contender, &mut record);
     }
     let taking_part: Vec<Contender> =
         record.entrants.iter().map(|entrant| entrant.contender).collect();
@@ -48,18 +45,18 @@ pub(crate) fn run(plan: &Plan) -> Result<Record> {
             }
         }
     }
-    Ok(record)
+    record
 }
 
-fn entrants(contenders: &[Contender]) -> Vec<Entrant> {
-    let entrant = |contender: &Contender| match contender.version() {
-        Ok(version) => Some(Entrant { contender: *contender, version }),
+fn enter(contender: Contender, record: &mut Record) {
+    match contender.version() {
+        Ok(version) => record.entrants.push(Entrant { contender, version }),
         Err(error) => {
-            eprintln!("{} is left out: {error:#}", contender.name());
-            None
+            let why = format!("{error:#}");
+            eprintln!("{} is left out: {why}", contender.name());
+            record.left_out.push(LeftOut { contender, why });
         }
-    };
-    contenders.iter().filter_map(entrant).collect()
+    }
 }
 
 fn run_one(plan: &Plan, round: u32, case: Case, contender: Contender, record: &mut Record) {
