@@ -102,8 +102,8 @@ pub enum InvalidRules {
 #[error("the name rules make no valid name of it: {0}")]
 pub struct BadName(#[from] pub InvalidUserName);
 
-/// The rules, checked and compiled.
-#[derive(Clone, Debug)]
+/// The rules, checked and compiled. The default is that of [`RuleSettings`].
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     settings: RuleSettings,
     rewrites: Vec<(Regex, String)>,
@@ -211,12 +211,6 @@ impl Rules {
             Some((_, "")) => name.push_str(domain),
             Some(_) => {}
         }
-    }
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { settings: RuleSettings::default(), rewrites: Vec::new() }
     }
 }
 
