@@ -3,7 +3,11 @@
 //! Nothing here speaks to a back end or words a reply. "No" and "cannot say" stay apart: a source that
 //! cannot say ends the search.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use model::{BackendName, CanonicalUser, Protocol, Reason, Route, UserName};
 
@@ -100,41 +104,34 @@ pub struct Unavailable {
 /// Why the directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A static answer leads to no back end.
-    #[error("source `{name}`: {problem}")]
-    Answer {
-        /// The source.
-        name: String,
-        /// Why.
-        problem: Unresolved,
-    },
     /// The chain is empty: every user would be unknown.
     #[error("there is no source of users: configure at least one")]
     Empty,
+    /// A source cannot be used.
+    #[error("source `{name}`: {problem}")]
+    Source {
+        /// The source.
+        name: String,
+        /// Why.
+        problem: SourceProblem,
+    },
+}
+
+/// Why a source cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceProblem {
+    /// A static answer leads to no back end.
+    #[error(transparent)]
+    Answer(#[from] Unresolved),
     /// A file of users cannot be used.
-    #[error("source `{name}`: {problem}")]
-    File {
-        /// The source.
-        name: String,
-        /// Why.
-        problem: FileProblem,
-    },
+    #[error(transparent)]
+    File(#[from] FileProblem),
     /// The embedded store cannot be used.
-    #[error("source `{name}`: {problem}")]
-    Store {
-        /// The source.
-        name: String,
-        /// Why.
-        problem: StoreError,
-    },
-    /// A template is not configured.
-    #[error("source `{name}`: its template `{template}` is not a configured back end")]
-    Template {
-        /// The source.
-        name: String,
-        /// The template.
-        template: BackendName,
-    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its template is not configured.
+    #[error("its template `{0}` is not a configured back end")]
+    Template(BackendName),
 }
 
 /// One member of the chain.
@@ -173,40 +170,43 @@ impl Directory {
         Ok(directory)
     }
 
-    fn link(&self, settings: SourceSettings, state: &std::path::Path) -> Result<Link, OpenError> {
-        let SourceSettings { name, template, kind } = settings;
-        if let Some(template) = template.clone().filter(|name| !self.backends.knows(name)) {
-            return Err(OpenError::Template { name, template });
+    /// Opens one source of the chain.
+    fn link(&self, settings: SourceSettings, state: &Path) -> Result<Link, OpenError> {
+        let template = settings.template;
+        match self.source(settings.kind, template.as_ref(), state) {
+            Ok(source) => Ok(Link { name: settings.name.into(), template, source }),
+            Err(problem) => Err(OpenError::Source { name: settings.name, problem }),
         }
-        let source = match kind {
-            SourceKind::File(settings) => {
-                let reader = Reader {
-                    settings,
-                    rules: self.rules.clone(),
-                    backends: Arc::clone(&self.backends),
-                    template: template.clone(),
-                };
-                match File::open(reader) {
-                    Ok(file) => Source::File(file),
-                    Err(problem) => return Err(OpenError::File { name, problem }),
-                }
-            }
+    }
+
+    fn source(
+        &self,
+        kind: SourceKind,
+        template: Option<&BackendName>,
+        state: &Path,
+    ) -> Result<Source, SourceProblem> {
+        if let Some(unknown) = template.filter(|name| !self.backends.knows(name)) {
+            return Err(SourceProblem::Template(unknown.clone()));
+        }
+        match kind {
+            SourceKind::File(settings) => Ok(Source::File(File::open(Reader {
+                settings,
+                rules: self.rules.clone(),
+                backends: Arc::clone(&self.backends),
+                template: template.cloned(),
+            })?)),
             SourceKind::Static(settings) => {
-                let place = &settings.answer.place;
-                if let Err(problem) = self.backends.check(place, template.as_ref()) {
-                    return Err(OpenError::Answer { name, problem });
-                }
-                Source::Static(Static(settings))
+                self.backends.check(&settings.answer.place, template)?;
+                Ok(Source::Static(Static(settings)))
             }
             SourceKind::Table => {
-                match self.store().cloned().map_or_else(|| Store::open(state).map(Arc::new), Ok) {
-                    Ok(store) => Source::Table(Table(store)),
-                    Err(problem) => return Err(OpenError::Store { name, problem }),
-                }
+                let store = match self.store() {
+                    Some(open) => Arc::clone(open),
+                    None => Arc::new(Store::open(state)?),
+                };
+                Ok(Source::Table(Table(store)))
             }
-        };
-        let name = name.into();
-        Ok(Link { name, template, source })
+        }
     }
 
     /// Says who and where a user is. It has to be called within a tokio runtime.

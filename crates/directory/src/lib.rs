@@ -12,7 +12,8 @@ mod store;
 
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
 pub use directory::{
-    Directory, OpenError, Query, Settings, SourceKind, SourceSettings, Unavailable, Verdict,
+    Directory, OpenError, Query, Settings, SourceKind, SourceProblem, SourceSettings, Unavailable,
+    Verdict,
 };
 pub use lines::LineProblem;
 pub use rules::{BadName, InvalidRules, Rewrite, RuleSettings, Rules, StripDomain};

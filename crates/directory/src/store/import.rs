@@ -113,6 +113,7 @@ impl Store {
         let seen = "CREATE TEMP TABLE seen (name TEXT NOT NULL PRIMARY KEY, line INTEGER NOT NULL) \
                     STRICT, WITHOUT ROWID";
         transaction.execute_batch(seen)?;
+        transaction.execute_batch("PRAGMA temp.cache_size = -32768")?;
         let mut report = import.read(&transaction, &by, input, progress)?;
         transaction.execute_batch("DROP TABLE temp.seen")?;
         if report.problem_count == 0 || import.wrong_lines == WrongLines::Skip {

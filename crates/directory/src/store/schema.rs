@@ -53,7 +53,7 @@ pub(super) fn migrate(writer: &mut Connection, path: &Path) -> Result<(), StoreE
     // removed is overwritten.
     writer.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF; \
-         PRAGMA journal_size_limit = 67108864;",
+         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536;",
     )?;
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: usize = transaction.query_row("PRAGMA user_version", (), |row| row.get(0))?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use directory::{OpenError, PasswordChange, RuleSettings, Rules, StripDomain};
+use directory::{OpenError, PasswordChange, RuleSettings, Rules, SourceProblem, StripDomain};
 use model::{CanonicalUser, Reason, UserName};
 use proptest::prelude::*;
 use tempfile::tempdir;
@@ -90,11 +90,15 @@ async fn names_are_made_canonical_once_and_bad_ones_ask_nobody() {
 fn a_directory_that_cannot_work_is_not_opened() {
     let folder = tempdir().unwrap();
     let refused = |chain| directory::Directory::open(settings(folder.path(), chain)).unwrap_err();
+    let problem = |chain| match refused(chain) {
+        OpenError::Source { problem, .. } => problem,
+        OpenError::Empty => panic!("the chain is not empty"),
+    };
     assert!(matches!(refused(vec![]), OpenError::Empty));
-    assert!(matches!(refused(vec![everybody("c")]), OpenError::Answer { .. }));
+    assert!(matches!(problem(vec![everybody("c")]), SourceProblem::Answer(_)));
     let mut lent = table();
     lent.template = Some(backend("c"));
-    assert!(matches!(refused(vec![lent]), OpenError::Template { .. }));
+    assert!(matches!(problem(vec![lent]), SourceProblem::Template(_)));
     let map = folder.path().join("map");
     let told = refused(vec![file(&map)]).to_string();
     assert!(told.contains("map") && told.contains("file"), "{told}");
@@ -104,7 +108,7 @@ fn a_directory_that_cannot_work_is_not_opened() {
     fs::create_dir(folder.path().join("state")).unwrap();
     let store = folder.path().join("state").join(directory::Store::FILE);
     fs::write(store, "not a database, but long enough to be looked at").unwrap();
-    assert!(matches!(refused(vec![table()]), OpenError::Store { .. }));
+    assert!(matches!(problem(vec![table()]), SourceProblem::Store(_)));
 }
 
 /// What a source of the chain is to a user `u`.

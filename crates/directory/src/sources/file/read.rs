@@ -156,7 +156,8 @@ impl Findings<'_> {
                     }
                 }
                 ("users", _) => self.wrong(line, "`users` has to be a table"),
-                (other, _) => self.wrong(line, format!("`{other}` is not known: use `users`")),
+                (other, _) => self
+                    .wrong(line, format!("`{}` is not known: use `users`", other.escape_debug())),
             }
         }
     }
@@ -222,7 +223,7 @@ fn toml_entry(value: DeValue<'_>) -> Result<(Answer, Option<Secret>), String> {
     for (key, value) in fields {
         let key = key.into_inner();
         let DeValue::String(text) = value.into_inner() else {
-            return Err(format!("`{key}` has to be a string"));
+            return Err(format!("`{}` has to be a string", key.escape_debug()));
         };
         match key.as_ref() {
             "backend" => answer = Some(toml_answer(&text)?),
@@ -231,7 +232,12 @@ fn toml_entry(value: DeValue<'_>) -> Result<(Answer, Option<Secret>), String> {
                 secret = Some(Secret::new(bytes).map_err(|error| error.to_string())?);
             }
             "user" => user = Some(UserName::new(text).map_err(|error| error.to_string())?),
-            _ => return Err(format!("`{key}` is not known: use `backend`, `user` or `password`")),
+            _ => {
+                return Err(format!(
+                    "`{}` is not known: use `backend`, `user` or `password`",
+                    key.escape_debug()
+                ));
+            }
         }
     }
     let mut answer = answer.ok_or("`backend` is missing")?;
