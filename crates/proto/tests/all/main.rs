@@ -1,0 +1,10 @@
+//! Tests of the machines from outside: dialogues from text files, and properties.
+
+#[cfg(test)]
+mod dialogue;
+#[cfg(test)]
+mod dialogues;
+#[cfg(test)]
+mod drive;
+#[cfg(test)]
+mod properties;

@@ -1,0 +1,383 @@
+//! What holds for all inputs. `PROPTEST_CASES` asks for more of them.
+
+use std::sync::Arc;
+
+use model::{Protocol, Refusal, Secret, UserName};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
+use proto::back::{self, Back, Login, Tls, Whose};
+use proto::front::{self, Front, Limits, Privacy, Welcome};
+use proto::probe::Probe;
+use proto::{Machine, Step};
+
+use crate::drive::{Did, Driver, Shown};
+
+const LIMITS: Limits = Limits { commands: 12, literal: 20, line: 60 };
+/// What a back end may say before its verdict, and a line more.
+const BACK_BOUND: usize = 72 * 1024;
+
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn settings(privacy: Privacy, limits: Limits) -> front::Settings {
+    front::Settings {
+        privacy,
+        starttls: false,
+        offer: ["IDLE".to_owned(), "UIDL".to_owned()].into(),
+        greeting_name: Arc::from("test"),
+        limits,
+    }
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    select(Protocol::ALL.to_vec())
+}
+
+fn privacy() -> impl Strategy<Value = Privacy> {
+    select(vec![Privacy::Tls, Privacy::Tls, Privacy::ClearAllowed, Privacy::ClearRefused])
+}
+
+/// Pieces of which clients' and back ends' words are made, in any order.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+        " ",
+        "a ",
+        "b1 ",
+        "LOGIN ",
+        "alice ",
+        "\"",
+        "\\",
+        "{3}\r\n",
+        "{3+}\r\n",
+        "~{2+}\r\n",
+        "{0}\r\n",
+        "{21}\r\n",
+        "{21+}\r\n",
+        "{999999999999999999999}\r\n",
+        "abc",
+        "AUTHENTICATE ",
+        "PLAIN",
+        "LOGIN",
+        " =",
+        "*",
+        "AGEAYg==",
+        "YQ==",
+        "NOOP",
+        "CAPABILITY",
+        "ID (\"",
+        "\")",
+        "NIL",
+        "LOGOUT",
+        "STARTTLS",
+        "SELECT x",
+        "USER a",
+        "PASS b",
+        "AUTH ",
+        "CAPA",
+        "STLS",
+        "QUIT",
+        "GET / HTTP/1.1",
+        "\u{16}",
+        "* OK ",
+        "[CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN]",
+        "* CAPABILITY X",
+        "ph1 OK",
+        "ph2 OK",
+        "ph4 OK",
+        "ph4 NO ",
+        "ph5 OK",
+        "+ ",
+        "+OK",
+        "-ERR ",
+        "[AUTH]",
+        "* BYE",
+        ".",
+    ];
+    prop_oneof![
+        9 => select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..30),
+    ]
+}
+
+/// Commands as clients send them.
+fn command() -> impl Strategy<Value = Vec<u8>> {
+    let lines = [
+        "a LOGIN alice sesame",
+        "a LOGIN \"al\\\"ice\" {3+}\r\nx\r\n",
+        "a LOGIN {5}\r\nalice {3}\r\n\r\n\0",
+        "a LOGIN {21}",
+        "a LOGIN {5+}\r\nb LOG",
+        "a AUTHENTICATE PLAIN AGEAYg==",
+        "a AUTHENTICATE PLAIN\r\n*",
+        "a AUTHENTICATE LOGIN\r\nYQ==\r\nYg==",
+        "a CAPABILITY",
+        "a ID (\"x\" NIL)",
+        "a NOOP",
+        "a SELECT {4}",
+        "a FOO {3+}\r\nabc",
+        "",
+        "USER alice",
+        "PASS sesame",
+        "AUTH PLAIN AGEAYg==",
+        "AUTH LOGIN YQ==\r\nYg==",
+        "AUTH",
+        "CAPA",
+        "STAT",
+        "NOOP",
+    ];
+    let line = select(lines.to_vec()).prop_map(|line| [line.as_bytes(), b"\r\n"].concat());
+    prop_oneof![6 => line, 1 => piece()]
+}
+
+fn decisions() -> impl Strategy<Value = Vec<bool>> {
+    vec(any::<bool>(), 0..6)
+}
+
+fn front_answers(decisions: &[bool]) -> Vec<front::Answer> {
+    let answer = |welcome: &bool| match welcome {
+        true => front::Answer::Welcome(Welcome { capabilities: Some(vec!["IDLE".to_owned()]) }),
+        false => front::Answer::Refuse(Refusal::Unavailable),
+    };
+    decisions.iter().map(answer).collect()
+}
+
+/// Cuts a stream at these places.
+fn cut<'a>(stream: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<_> = places.iter().map(|place| place.index(stream.len() + 1)).collect();
+    places.push(stream.len());
+    places.sort_unstable();
+    let mut start = 0;
+    places.iter().map(|end| &stream[std::mem::replace(&mut start, *end)..*end]).collect()
+}
+
+/// All that a front does with a stream, and what is left over.
+fn fronts_work(mut driver: Driver<Front>, pieces: &[&[u8]]) -> (Vec<Did>, Vec<u8>) {
+    driver.run();
+    for piece in pieces {
+        driver.feed(piece, usize::MAX);
+    }
+    let mut rest = driver.machine.into_rest();
+    if !matches!(driver.did.last(), Some(Did::Asked(what)) if what.starts_with("closed")) {
+        rest.extend(driver.unfed);
+        return (driver.did, rest);
+    }
+    (driver.did, Vec::new())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn how_a_client_s_stream_is_cut_changes_nothing(
+        protocol in protocol(),
+        privacy in privacy(),
+        small in any::<bool>(),
+        commands in vec(command(), 0..10),
+        decisions in decisions(),
+        places in vec(any::<Index>(), 0..8),
+    ) {
+        let stream = commands.concat();
+        let limits = if small { LIMITS } else { Limits::default() };
+        let driver = || {
+            let front = Front::new(protocol, settings(privacy, limits));
+            Driver::new(front, front_answers(&decisions))
+        };
+        let whole = fronts_work(driver(), &[&stream]);
+        prop_assert_eq!(&fronts_work(driver(), &cut(&stream, &places)), &whole);
+        let bytes: Vec<_> = stream.chunks(1).collect();
+        prop_assert_eq!(&fronts_work(driver(), &bytes), &whole);
+    }
+
+    #[test]
+    fn no_client_makes_a_front_panic_or_keep_more_than_its_limits(
+        protocol in protocol(),
+        privacy in privacy(),
+        starttls in any::<bool>(),
+        pieces in vec(piece(), 0..60),
+    ) {
+        let settings = front::Settings { starttls, ..settings(privacy, LIMITS) };
+        let mut front = Front::new(protocol, settings);
+        for piece in pieces.concat().chunks(7) {
+            refuse_everything(&mut front);
+            front.receive(piece);
+        }
+        refuse_everything(&mut front);
+        // A command's text, two literals, line ends and the piece that came last.
+        let bound = LIMITS.line + 2 * LIMITS.literal + 20 + 7;
+        prop_assert!(front.into_rest().len() <= bound);
+    }
+
+    #[test]
+    fn no_back_end_makes_a_back_or_a_probe_panic_or_keep_more_than_its_limits(
+        protocol in protocol(),
+        starttls in any::<bool>(),
+        plain in any::<bool>(),
+        pieces in vec(piece(), 0..60),
+        flood in (any::<bool>(), piece()),
+    ) {
+        let settings = back::Settings { tls: if starttls { Tls::StartTls } else { Tls::AsItIs } };
+        let greeting: &[u8] = match (protocol, plain) {
+            (Protocol::Imap, true) => b"* OK [CAPABILITY AUTH=PLAIN STARTTLS] x\r\n",
+            (Protocol::Imap, false) => b"* OK [CAPABILITY STARTTLS] x\r\n",
+            (Protocol::Pop3, _) => b"+OK\r\n",
+        };
+        let pieces = [pieces, if flood.0 { vec![flood.1; 3000] } else { Vec::new() }].concat();
+        let login = login(UserName::new("al ice").unwrap(), Secret::new("x\"y").unwrap());
+        let mut back = Driver::new(Back::new(protocol, settings, login), [back::Answer::TlsStarted]);
+        let mut probe = Driver::new(Probe::new(protocol, settings), [back::Answer::TlsStarted]);
+        back.feed(greeting, usize::MAX);
+        probe.feed(greeting, usize::MAX);
+        for piece in &pieces {
+            back.feed(piece, 7);
+            probe.feed(piece, 7);
+        }
+        prop_assert!(back.machine.into_rest().len() <= BACK_BOUND);
+    }
+
+    #[test]
+    fn how_a_back_end_s_stream_is_cut_changes_nothing(
+        protocol in protocol(),
+        pieces in vec(piece(), 0..30),
+        places in vec(any::<Index>(), 0..8),
+    ) {
+        let greeting = match protocol {
+            Protocol::Imap => "* OK [CAPABILITY AUTH=PLAIN SASL-IR] x\r\n",
+            Protocol::Pop3 => "+OK\r\n",
+        };
+        let stream = [greeting.as_bytes().to_vec(), pieces.concat()].concat();
+        let work = |pieces: &[&[u8]]| {
+            let settings = back::Settings { tls: Tls::AsItIs };
+            let login = login(UserName::new("alice").unwrap(), Secret::new("x").unwrap());
+            let mut driver = Driver::new(Back::new(protocol, settings, login), []);
+            for piece in pieces {
+                driver.feed(piece, usize::MAX);
+            }
+            (driver.did, [driver.machine.into_rest(), driver.unfed].concat())
+        };
+        prop_assert_eq!(work(&cut(&stream, &places)), work(&[&stream]));
+    }
+
+    #[test]
+    fn a_front_reads_the_credentials_that_a_back_writes(
+        protocol in protocol(),
+        user in user_name(),
+        secret in secret(),
+        list in subsequence(vec!["AUTH=PLAIN", "SASL-IR", "LITERAL+", "LITERAL-"], 0..=4),
+    ) {
+        let sent = login(user, secret);
+        match meet(protocol, sent.clone(), &list) {
+            Met::LoggedIn { user, secret, welcome } => {
+                prop_assert_eq!(user, sent.user);
+                prop_assert!(secret.matches(&sent.secret));
+                let list = (protocol == Protocol::Imap).then(|| vec!["IDLE".to_owned()]);
+                prop_assert_eq!(welcome.capabilities, list);
+            }
+            Met::Not(why) => {
+                // POP3 without SASL has no way to write a line end.
+                let line_end = sent.secret.reveal().iter().any(|byte| b"\r\n".contains(byte));
+                let no_way = protocol == Protocol::Pop3 && !list.contains(&"AUTH=PLAIN") && line_end;
+                prop_assert!(no_way, "{}", why);
+            }
+        }
+    }
+}
+
+/// Steps until the front wants bytes; makes TLS where it is asked to and lets nobody in.
+fn refuse_everything(front: &mut Front) {
+    loop {
+        match front.step() {
+            Step::Event(front::Event::Login(_)) => {
+                front.answer(front::Answer::Refuse(Refusal::Unavailable));
+            }
+            Step::Event(front::Event::StartTls) => front.answer(front::Answer::TlsStarted),
+            Step::Event(_) | Step::Write(_) => {}
+            Step::Read => return,
+        }
+    }
+}
+
+fn login(user: UserName, secret: Secret) -> Login {
+    Login { user, secret, whose: Whose::Client }
+}
+
+fn user_name() -> impl Strategy<Value = UserName> {
+    let text = prop_oneof![3 => "[a-z0-9.@*\"\\\\ ]{1,20}", 1 => "\\PC{1,100}"];
+    text.prop_filter_map("no user name", |text| UserName::new(text).ok())
+}
+
+fn secret() -> impl Strategy<Value = Secret> {
+    let bytes = prop_oneof![
+        3 => "[ -~]{0,20}".prop_map(String::into_bytes),
+        3 => vec(1..=u8::MAX, 0..40),
+        1 => (1..=u8::MAX, 200..=4096_usize).prop_map(|(byte, count)| vec![byte; count]),
+    ];
+    bytes.prop_map(|bytes| Secret::new(bytes).unwrap())
+}
+
+enum Met {
+    LoggedIn { user: UserName, secret: Secret, welcome: Welcome },
+    Not(String),
+}
+
+/// Lets a back log in to a front that claims to be able to do `list`.
+fn meet(protocol: Protocol, login: Login, list: &[&str]) -> Met {
+    let mut front = Front::new(protocol, settings(Privacy::Tls, Limits::default()));
+    let mut back = Back::new(protocol, back::Settings { tls: Tls::AsItIs }, login);
+    assert!(matches!(front.step(), Step::Write(_)), "a front greets first");
+    let (greeting, capa) = match protocol {
+        Protocol::Imap => (format!("* OK [CAPABILITY {}] hello\r\n", list.join(" ")), ""),
+        Protocol::Pop3 if list.contains(&"AUTH=PLAIN") => {
+            ("+OK\r\n".to_owned(), "+OK\r\nSASL PLAIN\r\n.\r\n")
+        }
+        Protocol::Pop3 => ("+OK\r\n".to_owned(), "-ERR\r\n"),
+    };
+    back.receive(greeting.as_bytes());
+    let mut read = None;
+    loop {
+        match back.step() {
+            Step::Write(bytes) if bytes == b"CAPA\r\n" => back.receive(capa.as_bytes()),
+            Step::Write(bytes) => front.receive(&bytes),
+            Step::Event(back::Event::LoggedIn(welcome)) => {
+                let (user, secret) = read.unwrap();
+                return Met::LoggedIn { user, secret, welcome };
+            }
+            Step::Event(event) => return Met::Not(event.shown()),
+            Step::Read => match front.step() {
+                Step::Write(bytes) => back.receive(&bytes),
+                Step::Event(front::Event::Login(credentials)) => {
+                    read = Some((credentials.user, credentials.secret));
+                    let capabilities = Some(vec!["IDLE".to_owned()]);
+                    front.answer(front::Answer::Welcome(Welcome { capabilities }));
+                }
+                Step::Event(event) => return Met::Not(event.shown()),
+                Step::Read => return Met::Not("both wait".to_owned()),
+            },
+        }
+    }
+}
+
+#[test]
+fn a_debug_print_of_a_machine_never_shows_what_it_holds() {
+    for protocol in Protocol::ALL {
+        let secret = Secret::new("hunter2").unwrap();
+        let back_settings = back::Settings { tls: Tls::AsItIs };
+        let login = login(UserName::new("alice").unwrap(), secret);
+        let mut back = Back::new(protocol, back_settings, login);
+        back.receive(b"* OK [CAPABILITY X]\r\n+OK\r\n");
+        let mut front = Front::new(protocol, settings(Privacy::Tls, Limits::default()));
+        for _ in 0..3 {
+            let shown = format!("{front:?} {front:#?} {back:?} {back:#?}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+            front.receive(b"a LOGIN alice hunter2\r\nUSER alice\r\nPASS hunter2");
+            let (_, _) = (front.step(), back.step());
+        }
+    }
+}
