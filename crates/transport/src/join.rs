@@ -14,8 +14,10 @@ use crate::{Stream, scratch};
 
 /// How long the client may take to read our last words and close.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long a side may take to hear that the session was ended by us.
+/// How long a side may take to hear that the session was ended by us or by the other.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Transfers in one poll at most: after a mebibyte the other direction and other tasks have their turn.
+const ROUNDS: usize = 8;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,8 +55,9 @@ pub enum Ended {
 /// The state of a direction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Flow {
-    /// The sink takes nothing any more; what the source sends is left unread.
-    Broken,
+    /// The sink takes nothing any more; what the source sends is left unread. It said so by a reset or
+    /// only refused what came.
+    Broken { reset: bool },
     /// Bytes may come.
     Held,
     /// The source has ended; the sink has yet to be told.
@@ -109,15 +112,21 @@ impl Pair {
             // Both directions have been shut.
             Ended::ClientClosed => {}
             // A broken stream must not look like a whole one.
+            Ended::BackendLost(error) if is_truncation(error) && self.client.is_tls() => {
+                drop(self.backend);
+                self.client.cut_off_and_drain(DRAIN).await;
+            }
             Ended::BackendLost(_) => self.client.reset_on_close(),
-            Ended::ClientLost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                // TLS cut off by FIN, as careless clients do after LOGOUT: the back end hears a FIN.
-                self.backend.close(FAREWELL).await;
+            // Careless clients close so after LOGOUT: their last commands still reach the back end, which
+            // under TLS can tell the end from a clean one. Without TLS, half a command is not a command.
+            Ended::ClientLost(error) if is_truncation(error) => {
+                drop(self.client);
+                self.backend.cut_off_and_drain(FAREWELL).await;
             }
             Ended::ClientLost(_) => self.backend.reset_on_close(),
             Ended::Watcher => {
-                self.backend.close(FAREWELL).await;
-                self.client.close_and_drain(FAREWELL).await;
+                let Self { client, backend, .. } = &mut self;
+                tokio::join!(client.close_and_drain(FAREWELL), backend.close_and_drain(FAREWELL));
             }
         }
     }
@@ -126,59 +135,86 @@ impl Pair {
         if watch.poll_end(cx).is_ready() {
             return Poll::Ready(Ended::Watcher);
         }
-        let Self { client, backend, up, down } = self;
-        let client_closed_first = matches!(up, Flow::Eof | Flow::Shut);
+        let client_closed_first = matches!(self.up, Flow::Eof | Flow::Shut);
+        let Self { client, backend, up, .. } = self;
         let moved = |bytes| watch.relayed(Direction::Up, bytes);
-        match pump(cx, client, backend, up, moved) {
+        match pump(cx, client, backend, up, false, moved) {
             Err(Fault::Source(error)) => return Poll::Ready(Ended::ClientLost(error)),
-            // It may have said goodbye before it closed: what it said still reaches the client below.
-            Err(Fault::Sink(_)) => *up = Flow::Broken,
+            Err(Fault::Sink(error)) => self.stop_sending_up(&error),
             Ok(()) => {}
         }
+        let Self { client, backend, up, down } = self;
         let moved = |bytes| watch.relayed(Direction::Down, bytes);
-        match pump(cx, backend, client, down, moved) {
+        let was_reset = *up == Flow::Broken { reset: true };
+        match pump(cx, backend, client, down, was_reset, moved) {
             Err(Fault::Source(error)) => return Poll::Ready(Ended::BackendLost(error)),
             Err(Fault::Sink(error)) => return Poll::Ready(Ended::ClientLost(error)),
             Ok(()) => {}
         }
         // TLS may have had to answer while we read from the back end.
-        if let Poll::Ready(Err(error)) = backend.poll_flush(cx) {
-            return Poll::Ready(Ended::BackendLost(error));
+        if let Poll::Ready(Err(error)) = self.backend.poll_flush(cx) {
+            self.stop_sending_up(&error);
         }
-        match (*down, client_closed_first) {
+        match (self.down, client_closed_first) {
             (Flow::Shut, true) => Poll::Ready(Ended::ClientClosed),
             (Flow::Shut, false) => Poll::Ready(Ended::BackendClosed),
             _ => Poll::Pending,
         }
     }
+
+    /// The back end takes nothing any more. It may have said goodbye before it closed: what it said still
+    /// reaches the client.
+    fn stop_sending_up(&mut self, error: &io::Error) {
+        self.backend.drop_unsent();
+        if self.up == Flow::Shut {
+            // It has been told all there was.
+            return;
+        }
+        self.up = Flow::Broken { reset: error.kind() == io::ErrorKind::ConnectionReset };
+    }
+}
+
+/// Whether TLS was cut off without close_notify.
+fn is_truncation(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Moves bytes one way as long as source and sink allow. Never reads while the sink has not taken what
 /// was read before: a slow reader holds one buffer's worth and no more.
+///
+/// `was_reset` says that the source's connection has been found reset while writing to it. The kernel
+/// tells that once, and shows the reader an ordinary end.
 fn pump(
     cx: &mut Context<'_>,
     source: &mut Stream,
     sink: &mut Stream,
     flow: &mut Flow,
+    was_reset: bool,
     mut moved: impl FnMut(usize),
 ) -> Result<(), Fault> {
-    loop {
+    for _ in 0..ROUNDS {
         let step = match flow {
-            Flow::Broken | Flow::Shut => return Ok(()),
+            Flow::Broken { .. } | Flow::Shut => return Ok(()),
             Flow::Eof => sink.poll_shut(cx).map_err(Fault::Sink).map_ok(|()| *flow = Flow::Shut),
-            Flow::Held => poll_transfer(cx, source, sink).map_ok(|count| match count {
-                0 => {
+            Flow::Held => match poll_transfer(cx, source, sink) {
+                Poll::Ready(Ok(0)) if was_reset && !source.is_tls() => {
+                    Poll::Ready(Err(Fault::Source(io::ErrorKind::ConnectionReset.into())))
+                }
+                Poll::Ready(Ok(0)) => {
                     sink.queue_close();
                     *flow = Flow::Eof;
+                    continue;
                 }
-                count => moved(count),
-            }),
+                step => step.map_ok(&mut moved),
+            },
         };
         match step {
             Poll::Pending => return Ok(()),
             Poll::Ready(result) => result?,
         }
     }
+    cx.waker().wake_by_ref();
+    Ok(())
 }
 
 /// Reads once and writes what was read. Ready with the plain bytes moved, none at the source's end.

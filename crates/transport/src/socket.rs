@@ -14,9 +14,11 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(240);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 /// Unanswered questions after which the connection is lost.
 const KEEPALIVE_TRIES: u32 = 4;
-/// How long sent bytes may stay unacknowledged. Above the two minutes that a suspended phone or a
-/// slow failover takes.
-const USER_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long sent bytes may stay unacknowledged. On Linux it replaces the count of keepalive questions,
+/// so it must not be shorter than they take together: with less, an idle connection is lost at the
+/// first question that gets no answer.
+const USER_TIMEOUT: Duration =
+    KEEPALIVE_AFTER.saturating_add(KEEPALIVE_EVERY.saturating_mul(KEEPALIVE_TRIES));
 
 /// Sets NODELAY (Nagle's algorithm against delayed acknowledgements stalls each visit by 44 ms),
 /// keepalive and the user timeout.

@@ -21,8 +21,8 @@ use crate::{
     tls::session::{Progress, Session},
 };
 
-/// Bytes taken from a socket at once before login: a machine never has to keep more than this beyond
-/// its own limits.
+/// Bytes taken from a socket at once before login. A machine never has to keep more than this beyond its
+/// own limits; under TLS, than this and what it completes, a record of 16 KiB.
 const BEFORE_LOGIN: usize = 4 * 1024;
 
 /// A TCP connection, with TLS or without. While it is idle it owns no buffer.
@@ -35,11 +35,8 @@ pub struct Stream {
 
 struct Tls {
     session: Session,
-    /// The beginning of a record whose rest has not come.
-    partial: Vec<u8>,
     /// Plain bytes that came together with the handshake's end.
     early: Vec<u8>,
-    peer_closed: bool,
 }
 
 struct Unsent {
@@ -95,8 +92,7 @@ impl Stream {
     }
 
     async fn shake_hands(&mut self, session: Session) -> io::Result<()> {
-        let tls = Tls { session, partial: Vec::new(), early: Vec::new(), peer_closed: false };
-        self.tls = Some(Box::new(tls));
+        self.tls = Some(Box::new(Tls { session, early: Vec::new() }));
         let mut progress = scratch::lend(|scratch| self.open(0, scratch))?;
         while progress == Progress::Handshaking {
             progress = poll_fn(|cx| self.poll_handshake(cx)).await?;
@@ -108,19 +104,11 @@ impl Stream {
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
         ready!(self.poll_flush(cx))?;
         scratch::lend(|scratch| {
-            let count = ready!(self.poll_read(cx, usize::MAX, scratch))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            let progress = self.open(count, scratch);
-            if progress.is_err() {
-                // The alert, as far as the socket takes it at once.
-                let _ = self.poll_flush(cx);
-            }
-            if let (Ok(_), Some(tls)) = (&progress, &mut self.tls) {
+            let progress = ready!(self.poll_open(cx, BEFORE_LOGIN, scratch))?;
+            if let Some(tls) = &mut self.tls {
                 tls.early.extend_from_slice(&scratch.opened);
             }
-            Poll::Ready(progress)
+            Poll::Ready(Ok(progress))
         })
     }
 
@@ -163,30 +151,35 @@ impl Stream {
         .await
     }
 
-    /// Ends our direction: what is unsent, close_notify, FIN. Gives up after `limit`.
-    pub async fn close(&mut self, limit: Duration) {
+    /// Ends our direction (what is unsent, close_notify, FIN), then reads what the peer still sends
+    /// until it ends too: closing with unread input would reset the connection and eat what we said
+    /// last. Gives up after `limit`. The stream is of no use afterwards.
+    pub async fn close_and_drain(&mut self, limit: Duration) {
         self.queue_close();
-        // The peer may be gone already; there is nothing left to lose.
-        let _ = tokio::time::timeout(limit, poll_fn(|cx| self.poll_shut(cx))).await;
+        self.shut_and_drain(limit).await;
     }
 
-    /// Ends our direction, then reads what the peer still sends until it ends too, at most for
-    /// `limit`: closing with unread input would reset the connection and eat what we said last.
-    pub async fn close_and_drain(&mut self, limit: Duration) {
+    /// The same without close_notify: a peer that speaks TLS can tell that the end was not a clean one.
+    pub(crate) async fn cut_off_and_drain(&mut self, limit: Duration) {
+        self.shut_and_drain(limit).await;
+    }
+
+    async fn shut_and_drain(&mut self, limit: Duration) {
         let drain = async {
-            self.queue_close();
             poll_fn(|cx| self.poll_shut(cx)).await?;
-            loop {
-                let count =
-                    poll_fn(|cx| scratch::lend(|scratch| self.poll_read(cx, usize::MAX, scratch)))
-                        .await?;
-                if count == 0 {
-                    return io::Result::Ok(());
-                }
-            }
+            while poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
+            io::Result::Ok(())
         };
-        // Whatever happens now, the connection is over.
+        // The peer may be gone already; whatever happens now, the connection is over.
         let _ = tokio::time::timeout(limit, drain).await;
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        scratch::lend(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch.read);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
     }
 
     /// Makes the coming close a reset, so that the peer cannot take a broken stream for a whole one.
@@ -208,7 +201,21 @@ impl Stream {
     /// Sends what is unsent, then FIN.
     pub(crate) fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        match ready!(Pin::new(&mut self.tcp).poll_shutdown(cx)) {
+            // The peer has reset the connection after it was told all: nobody is left to be told of the end.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Forgets what is unsent, after the peer has stopped taking anything.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.unsent = None;
+    }
+
+    /// Whether TLS is in use.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Adds plain bytes to what is unsent, for the beginning of a relay.
@@ -266,20 +273,35 @@ impl Stream {
         };
         scratch.opened.clear();
         scratch.opened.append(&mut std::mem::take(&mut tls.early));
-        if tls.peer_closed || !scratch.opened.is_empty() {
+        if tls.session.peer_closed() || !scratch.opened.is_empty() {
             return Poll::Ready(Ok(Plain::Opened));
         }
         loop {
-            let count = ready!(self.poll_read(cx, limit, scratch))?;
-            if count == 0 {
-                // RFC 8446 section 6.1: without close_notify the end may be an attacker's.
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            let progress = self.open(count, scratch)?;
+            let progress = ready!(self.poll_open(cx, limit, scratch))?;
             if progress == Progress::PeerClosed || !scratch.opened.is_empty() {
                 return Poll::Ready(Ok(Plain::Opened));
             }
         }
+    }
+
+    /// Reads once and decrypts into `opened`.
+    fn poll_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: usize,
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<Progress>> {
+        let count = ready!(self.poll_read(cx, limit, scratch))?;
+        if count == 0 {
+            // RFC 8446 section 6.1: without close_notify the end may be an attacker's.
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let progress = self.open(count, scratch);
+        if progress.is_err() {
+            // The alert, as far as the socket takes it at once.
+            let _ = self.poll_flush(cx);
+        }
+        Poll::Ready(progress)
     }
 
     /// Reads from the socket into the thread's buffer, behind the beginning of a record that is kept.
@@ -289,7 +311,7 @@ impl Stream {
         limit: usize,
         scratch: &mut Scratch,
     ) -> Poll<io::Result<usize>> {
-        let kept = self.tls.as_ref().map_or(0, |tls| tls.partial.len());
+        let kept = self.tls.as_ref().map_or(0, |tls| tls.session.kept());
         let end = kept.saturating_add(limit).min(scratch.read.len());
         let space = scratch.read.get_mut(kept..end).unwrap_or_default();
         let mut buffer = ReadBuf::new(space);
@@ -297,25 +319,16 @@ impl Stream {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Decrypts the kept beginning and `count` bytes behind it into `opened`. What TLS itself has to
+    /// Decrypts the `count` bytes that [`Self::poll_read`] read into `opened`. What TLS itself has to
     /// say becomes unsent.
     fn open(&mut self, count: usize, scratch: &mut Scratch) -> io::Result<Progress> {
         let Some(tls) = &mut self.tls else { return Ok(Progress::Open) };
         let Scratch { read, sealed, opened } = scratch;
         opened.clear();
         sealed.clear();
-        let kept = tls.partial.len();
-        if let Some(space) = read.get_mut(..kept) {
-            space.copy_from_slice(&tls.partial);
-        }
-        let incoming = read.get_mut(..kept.saturating_add(count)).unwrap_or_default();
-        let result = tls.session.receive(incoming, opened, sealed);
+        let progress = tls.session.receive(read, count, opened, sealed);
         append(&mut self.unsent, sealed.filled());
-        let (used, progress) = result.map_err(io::Error::other)?;
-        let rest = incoming.get(used..).unwrap_or_default();
-        tls.partial = rest.to_vec();
-        tls.peer_closed = progress == Progress::PeerClosed;
-        Ok(progress)
+        progress.map_err(io::Error::other)
     }
 }
 

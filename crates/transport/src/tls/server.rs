@@ -64,6 +64,8 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
     files: Vec<CertificateFiles>,
+    /// How the files looked before they were read.
+    read: Stamps,
 }
 
 impl ServerTls {
@@ -73,6 +75,7 @@ impl ServerTls {
     /// [`TlsFileError`] names the file and what is wrong with it.
     pub fn load(settings: ServerSettings) -> Result<Arc<Self>, TlsFileError> {
         let files = settings.certificates;
+        let read = stamps(&files);
         let table = ArcSwap::from_pointee(Table::read(&files)?);
         let certificates = Arc::new(Certificates(table));
         let unusable = |error: rustls::Error| TlsFileError::new(Path::new("TLS"), error);
@@ -85,7 +88,7 @@ impl ServerTls {
         // Tickets only: nothing is kept here for clients that never come back.
         config.ticketer = Ticketer::new().map_err(unusable)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(Self { config: Arc::new(config), certificates, files }))
+        Ok(Arc::new(Self { config: Arc::new(config), certificates, files, read }))
     }
 
     /// The library's settings.
@@ -96,7 +99,7 @@ impl ServerTls {
     /// Follows the files for ever: when one has changed, all are read again. Files that cannot be used
     /// are reported once, and the certificates in use stay.
     pub async fn follow_files(self: Arc<Self>) {
-        let mut seen = stamps(&self.files);
+        let mut seen = self.read.clone();
         let mut every = tokio::time::interval(WATCH_EVERY);
         loop {
             every.tick().await;
@@ -122,8 +125,10 @@ impl ServerTls {
     }
 }
 
-/// What tells that a file is another one: time, size and inode.
-fn stamps(files: &[CertificateFiles]) -> Vec<Option<(SystemTime, u64, u64)>> {
+/// What tells that a file is another one: time, size and inode; nothing where it is missing.
+type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
+
+fn stamps(files: &[CertificateFiles]) -> Stamps {
     use std::os::unix::fs::MetadataExt;
     let stamp = |path: &PathBuf| {
         let data = fs::metadata(path).ok()?;

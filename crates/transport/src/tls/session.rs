@@ -1,12 +1,13 @@
 //! One TLS connection over rustls' unbuffered API, without IO.
 //!
-//! It holds keys and state and no buffer: ciphertext is decrypted where the caller read it. That
-//! halves the memory of an idle connection and lets records be read by the 128 KiB.
+//! It holds keys and state, and a buffer only while a record or a handshake message is unfinished:
+//! ciphertext is decrypted where the caller read it. That halves the memory of an idle connection
+//! and lets records be read by the 128 KiB.
 
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, Error, ProtocolVersion, ServerConfig,
+    ClientConfig, Error, InvalidMessage, ProtocolVersion, ServerConfig,
     client::UnbufferedClientConnection,
     pki_types::ServerName,
     server::UnbufferedServerConnection,
@@ -20,6 +21,11 @@ use crate::scratch::Outgoing;
 const EXPANSION: usize = 5 + 256;
 /// Plain bytes in a record at most (RFC 8446 section 5.1).
 const RECORD: usize = 16 * 1024;
+/// What may be kept of a client's unfinished record and handshake message: clients have no reason to
+/// send more than one record's worth.
+const KEPT_OF_CLIENT: usize = 32 * 1024;
+/// The same for a back end, whose certificates may be long: the library allows 64 KiB for a message.
+const KEPT_OF_BACKEND: usize = 96 * 1024;
 
 enum Side {
     Client(UnbufferedClientConnection),
@@ -40,7 +46,12 @@ pub(crate) enum Progress {
 /// One TLS connection.
 pub(crate) struct Session {
     side: Side,
+    /// What has not been used up: the beginning of a record, or parts of a handshake message, which the
+    /// library has decrypted in place and must find again at the same offsets in every call.
+    kept: Vec<u8>,
     peer_closed: bool,
+    /// After an error the library must not be called again: it would judge the same bytes twice.
+    failed: bool,
 }
 
 /// The same expression on whichever side it is: the library's two types share no trait.
@@ -66,8 +77,7 @@ enum Next {
 impl Session {
     /// The server's side of a new connection.
     pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
-        let side = Side::Server(UnbufferedServerConnection::new(config)?);
-        Ok(Self { side, peer_closed: false })
+        Ok(Self::new(Side::Server(UnbufferedServerConnection::new(config)?)))
     }
 
     /// The client's side of a new connection.
@@ -75,8 +85,11 @@ impl Session {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, Error> {
-        let side = Side::Client(UnbufferedClientConnection::new(config, name)?);
-        Ok(Self { side, peer_closed: false })
+        Ok(Self::new(Side::Client(UnbufferedClientConnection::new(config, name)?)))
+    }
+
+    fn new(side: Side) -> Self {
+        Self { side, kept: Vec::new(), peer_closed: false, failed: false }
     }
 
     /// The version agreed on, after the handshake.
@@ -87,36 +100,88 @@ impl Session {
         }
     }
 
-    /// Uses up the whole records in `incoming`: plain bytes go to `plain`, what TLS itself has to say to
-    /// `outgoing`. Gives back how many bytes of `incoming` were used up; the rest is the
-    /// beginning of a record.
+    /// How many bytes are kept: the next ones are read to the buffer behind that many.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether the peer has said close_notify.
+    pub(crate) fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Takes the `count` bytes that were read to `buffer` behind [`Self::kept`] ones: plain bytes go to
+    /// `plain`, what TLS itself has to say to `outgoing`, the alert of an error included.
     pub(crate) fn receive(
+        &mut self,
+        buffer: &mut [u8],
+        count: usize,
+        plain: &mut Vec<u8>,
+        outgoing: &mut Outgoing,
+    ) -> Result<Progress, Error> {
+        self.check()?;
+        let kept = self.kept.len();
+        if let Some(space) = buffer.get_mut(..kept) {
+            space.copy_from_slice(&self.kept);
+        }
+        let incoming = buffer.get_mut(..kept.saturating_add(count)).unwrap_or_default();
+        let result = self.use_up(incoming, plain, outgoing);
+        self.kept = match result {
+            Ok((used, Progress::Handshaking | Progress::Open)) => {
+                incoming.get(used..).unwrap_or_default().to_vec()
+            }
+            // RFC 8446 section 6.1: what comes after close_notify is ignored.
+            _ => Vec::new(),
+        };
+        let result = result.and_then(|(_, progress)| self.within_bounds().map(|()| progress));
+        if result.is_err() {
+            self.failed = true;
+            self.alert(outgoing);
+        }
+        result
+    }
+
+    /// Uses up whole records; gives back how many bytes that was.
+    fn use_up(
         &mut self,
         incoming: &mut [u8],
         plain: &mut Vec<u8>,
         outgoing: &mut Outgoing,
     ) -> Result<(usize, Progress), Error> {
-        let mut used = 0;
+        let mut used: usize = 0;
         loop {
             let unused = incoming.get_mut(used..).unwrap_or_default();
             let (discard, next) = on_side!(self, side => {
                 handle(side.process_tls_records(unused), plain, outgoing)
             });
             used = used.saturating_add(discard);
-            match next {
-                Ok(Next::Again) => {}
-                Ok(Next::Rest(progress)) => {
-                    self.peer_closed |= progress == Progress::PeerClosed;
-                    let progress = if self.peer_closed { Progress::PeerClosed } else { progress };
-                    return Ok((used, progress));
-                }
-                Ok(Next::Closed) => return Ok((used, Progress::PeerClosed)),
-                Err(error) => {
-                    self.alert(outgoing);
-                    return Err(error);
-                }
-            }
+            let progress = match next? {
+                Next::Again => continue,
+                Next::Rest(progress) => progress,
+                Next::Closed => Progress::PeerClosed,
+            };
+            self.peer_closed |= progress == Progress::PeerClosed;
+            return Ok((used, if self.peer_closed { Progress::PeerClosed } else { progress }));
         }
+    }
+
+    /// Fails once a peer has sent too much of something that it does not finish.
+    fn within_bounds(&self) -> Result<(), Error> {
+        let most = match self.side {
+            Side::Server(_) => KEPT_OF_CLIENT,
+            Side::Client(_) => KEPT_OF_BACKEND,
+        };
+        if self.kept.len() > most {
+            return Err(InvalidMessage::HandshakePayloadTooLarge.into());
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.failed {
+            return Err(Error::General("the TLS connection has failed before".into()));
+        }
+        Ok(())
     }
 
     /// Encrypts `plain` to the end of `outgoing`.
@@ -138,8 +203,11 @@ impl Session {
 
     /// Lets `work` write, after what TLS itself still has to say.
     fn write(&mut self, outgoing: &mut Outgoing, work: &mut Work<'_>) -> Result<(), Error> {
+        self.check()?;
         loop {
-            let next = on_side!(self, side => match side.process_tls_records(&mut []) {
+            // What is kept must be shown: the library looks at it again, even in order to write.
+            let Self { kept, .. } = self;
+            let next = on_side!(self, side => match side.process_tls_records(kept) {
                 UnbufferedStatus { state: Ok(ConnectionState::WriteTraffic(mut traffic)), .. } => {
                     let count = work(
                         &mut |what, space| match what {
@@ -151,31 +219,28 @@ impl Session {
                     outgoing.wrote(count.map_err(|error| Error::General(error.to_string()))?);
                     return Ok(());
                 }
-                status => {
-                    // A call without input yields no plain bytes.
-                    let (_, next) = handle(status, &mut Vec::new(), outgoing);
-                    self.peer_closed |= matches!(next, Ok(Next::Rest(Progress::PeerClosed)));
-                    next
-                }
+                // What is kept completes nothing, so it yields no plain bytes and is not used up.
+                status => handle(status, &mut Vec::new(), outgoing).1,
             });
+            self.failed |= next.is_err();
             match next? {
                 Next::Again => {}
                 // Said once; the next call goes on to `WriteTraffic`.
-                Next::Rest(Progress::PeerClosed) => {}
+                Next::Rest(Progress::PeerClosed) => self.peer_closed = true,
                 Next::Rest(_) => return Err(Error::HandshakeNotComplete),
                 Next::Closed => return Err(Error::General("closed by both sides".into())),
             }
         }
     }
 
-    /// After an error the library has an alert for the peer: best effort, the connection is lost.
+    /// After an error the library has an alert for the peer, perhaps behind a flight that was not sent.
+    /// It must be called for nothing else: without its input it would look beyond the end.
     fn alert(&mut self, outgoing: &mut Outgoing) {
-        // Bounded: one alert, perhaps behind a flight that was not sent.
-        for _ in 0..4 {
+        while on_side!(self, side => side.wants_write()) {
             let (_, next) = on_side!(self, side => {
                 handle(side.process_tls_records(&mut []), &mut Vec::new(), outgoing)
             });
-            if !matches!(next, Ok(Next::Again)) {
+            if next.is_err() {
                 return;
             }
         }
@@ -191,7 +256,7 @@ enum Write<'p> {
 type Traffic<'t> = dyn FnMut(Write<'_>, &mut [u8]) -> Result<usize, EncryptError> + 't;
 type Work<'w> = dyn FnMut(&mut Traffic<'_>, &mut Outgoing) -> Result<usize, EncryptError> + 'w;
 
-/// Does what one status of the library asks for.
+/// Does what one status of the library asks for. Gives back how many bytes were used up.
 fn handle<D>(
     status: UnbufferedStatus<'_, '_, D>,
     plain: &mut Vec<u8>,
