@@ -1,1 +1,41 @@
-//! The admin room.
+//! The acts of an operator, one function each; those that change something leave an audit record.
+//!
+//! Nothing here knows of arguments, HTTP or HTML. The acts on users block on the disk: a daemon calls
+//! them on a thread that may block.
+
+mod desk;
+mod refused;
+mod sessions;
+mod state;
+mod users;
+
+pub use crate::{
+    desk::{Desk, Status, backend_list, no_table, session_kick, session_list, status},
+    refused::{Refused, Why},
+    sessions::{Kick, Kicked, SessionFilter},
+    state::{LockError, StateError, StateLock, prepare_state},
+    users::{
+        HistoryLine, ImportRequest, Imported, LineMistake, ListUsers, Password, PlaceUser, Placed,
+        ShownUser, UserLine, UserList, Users, user_import, user_list, user_place, user_remove,
+        user_show,
+    },
+};
+
+/// Who acts, for the audit record: how he came in and who he is, as in `socket:root`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Actor(String);
+
+impl Actor {
+    /// The user with this number on this machine, who came by `way`.
+    pub fn local(way: &str, uid: u32) -> Self {
+        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+        // A user without a name (in a container, for example) is known by his number.
+        let name = user.ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        Self(format!("{way}:{name}"))
+    }
+
+    /// As it stands in records.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

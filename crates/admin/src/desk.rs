@@ -1,0 +1,84 @@
+//! What a running daemon's acts work on, and what it says of itself.
+
+use std::{sync::Arc, time::SystemTime};
+
+use backends::{BackendStatus, Backends};
+use proxy::{Running, SessionView};
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, Kick, Kicked, Refused, SessionFilter, Users, Why, sessions, users::seconds};
+
+/// A running daemon, for its operator.
+pub struct Desk {
+    /// The table of users, where the directory has one.
+    pub users: Option<Users>,
+    /// The back ends.
+    pub backends: Arc<Backends>,
+    /// The proxy at work.
+    pub proxy: Arc<Running>,
+    /// The program's version.
+    pub version: &'static str,
+    /// When it was started.
+    pub started_at: SystemTime,
+}
+
+impl Desk {
+    /// The table of users.
+    ///
+    /// # Errors
+    /// [`Why::NoTable`] if the directory has none.
+    pub fn users(&self) -> Result<&Users, Refused> {
+        self.users.as_ref().ok_or_else(no_table)
+    }
+}
+
+/// There is no table to act on.
+pub fn no_table() -> Refused {
+    let message = "the directory has no table of users: add [[directory]] with source = \"table\" to \
+                   the configuration";
+    Refused::new(Why::NoTable, message)
+}
+
+/// What a daemon says of itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started, in seconds since 1970.
+    pub started_at: u64,
+    /// Open connections, before login and after.
+    pub connections: usize,
+    /// Logged-in sessions.
+    pub sessions: usize,
+}
+
+/// What the daemon says of itself.
+pub fn status(desk: &Desk) -> Status {
+    Status {
+        version: desk.version.to_owned(),
+        pid: std::process::id(),
+        started_at: seconds(desk.started_at),
+        connections: desk.proxy.connections(),
+        sessions: desk.proxy.sessions().list().len(),
+    }
+}
+
+/// The state of each back end.
+pub fn backend_list(desk: &Desk) -> Vec<BackendStatus> {
+    desk.backends.list()
+}
+
+/// Lists the sessions, oldest first.
+pub fn session_list(desk: &Desk, filter: &SessionFilter) -> Vec<SessionView> {
+    sessions::list(desk.proxy.sessions(), filter)
+}
+
+/// Ends sessions.
+///
+/// # Errors
+/// [`Why::Invalid`] if the id is none, [`Why::NotFound`] if there is no such session.
+pub fn session_kick(desk: &Desk, actor: &Actor, kick: &Kick) -> Result<Kicked, Refused> {
+    sessions::kick(desk.proxy.sessions(), actor, kick)
+}

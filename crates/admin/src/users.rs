@@ -1,0 +1,382 @@
+//! Acts on the table of users.
+
+use std::{
+    fmt,
+    io::BufRead,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use directory::{
+    Answer, Backends, Change, Event, Import, ImportFormat, ImportReport, PasswordChange, Place,
+    Range, Rules, Store, WrongLines,
+};
+use model::{BackendName, CanonicalUser, Secret, UserName};
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, Refused, Why};
+
+/// Users on one page of a list at most.
+const MAX_PAGE: usize = 10_000;
+/// Events shown of a user's history.
+const SHOWN_HISTORY: usize = 20;
+
+/// What the acts on users work on.
+#[derive(Clone, Debug)]
+pub struct Users {
+    /// The table.
+    pub store: Arc<Store>,
+    /// The name rules: operators may write a name as users do.
+    pub rules: Rules,
+    /// The back ends that users can be placed on.
+    pub backends: Backends,
+    /// The table's template, for addresses that no back end has.
+    pub template: Option<BackendName>,
+}
+
+impl Users {
+    fn canonical(&self, name: &str) -> Result<CanonicalUser, Refused> {
+        let typed = UserName::new(name)
+            .map_err(|error| Refused::invalid(format!("the user `{}`: {error}", shown(name))))?;
+        self.rules
+            .canonical(&typed)
+            .map_err(|error| Refused::invalid(format!("the user `{}`: {error}", shown(name))))
+    }
+}
+
+/// A name that may hold anything, on one line.
+fn shown(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+pub(crate) fn seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What becomes of the user's password in the table.
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Password {
+    /// It is removed.
+    Forget,
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is replaced.
+    Set(String),
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forget => "Forget",
+            Self::Keep => "Keep",
+            Self::Set(_) => "Set(..)",
+        })
+    }
+}
+
+/// Where a user is to be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceUser {
+    /// The back end's name, or `host` or `host:port`.
+    pub backend: String,
+    /// His name there, where it is another.
+    #[serde(default, rename = "as")]
+    pub name_there: Option<String>,
+    /// His password.
+    #[serde(default)]
+    pub password: Password,
+}
+
+/// What placing or removing a user came to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Placed {
+    /// The user, by the name that the rules make of what was given.
+    pub user: String,
+    /// `added`, `changed`, `removed` or `unchanged`.
+    pub change: String,
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Added => "added",
+        Change::Changed => "changed",
+        Change::Removed => "removed",
+        Change::Unchanged => "unchanged",
+    }
+}
+
+/// Says where a user's mail is.
+///
+/// # Errors
+/// [`Why::Invalid`] if the name or the place is none, [`Why::Unavailable`] if the table cannot be
+/// written.
+pub fn user_place(
+    users: &Users,
+    actor: &Actor,
+    name: &str,
+    request: PlaceUser,
+) -> Result<Placed, Refused> {
+    let user = users.canonical(name)?;
+    let place: Place = request
+        .backend
+        .parse()
+        .map_err(|error| Refused::invalid(format!("`{}`: {error}", shown(&request.backend))))?;
+    users.backends.check(&place, users.template.as_ref()).map_err(Refused::invalid)?;
+    let name_there = request.name_there.map(|name| {
+        let parsed = UserName::new(name.as_str());
+        parsed.map_err(|error| Refused::invalid(format!("the name there: {error}")))
+    });
+    let answer = Answer { user: name_there.transpose()?, place };
+    let password = match request.password {
+        Password::Forget => PasswordChange::Forget,
+        Password::Keep => PasswordChange::Keep,
+        Password::Set(text) => PasswordChange::Set(Secret::new(text).map_err(Refused::invalid)?),
+    };
+    let change = users.store.place(actor.as_str(), &user, &answer, password)?;
+    tracing::info!(
+        target: "audit",
+        act = "user-place", actor = actor.as_str(), %user, answer = %answer, change = word(change),
+    );
+    Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
+}
+
+/// Takes a user out of the table. His mail is not touched.
+///
+/// # Errors
+/// [`Why::NotFound`] if he is not in the table.
+pub fn user_remove(users: &Users, actor: &Actor, name: &str) -> Result<Placed, Refused> {
+    let user = users.canonical(name)?;
+    let change = users.store.remove(actor.as_str(), &user)?;
+    if change == Change::Unchanged {
+        return Err(not_found(&user));
+    }
+    tracing::info!(target: "audit", act = "user-remove", actor = actor.as_str(), %user);
+    Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
+}
+
+fn not_found(user: &CanonicalUser) -> Refused {
+    Refused::new(Why::NotFound, format!("the user `{}` is not in the table", shown(user.as_str())))
+}
+
+/// What the table knows of a user.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ShownUser {
+    /// His canonical name.
+    pub user: String,
+    /// Where he is: a back end's name, or `host` or `host:port`.
+    pub backend: String,
+    /// His name there, where it is another.
+    #[serde(rename = "as")]
+    pub name_there: Option<String>,
+    /// Whether a password is stored. It is never shown.
+    pub has_password: bool,
+    /// When this was last changed, in seconds since 1970.
+    pub changed_at: u64,
+    /// What was done to him, newest first.
+    pub history: Vec<HistoryLine>,
+}
+
+/// One line of a user's history.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct HistoryLine {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Who did it.
+    pub actor: String,
+    /// What was done.
+    pub act: String,
+    /// Where he was before it.
+    pub before: Option<String>,
+    /// Where he was after it.
+    pub after: Option<String>,
+}
+
+impl From<Event> for HistoryLine {
+    fn from(event: Event) -> Self {
+        let Event { at, actor, act, before, after, .. } = event;
+        Self { at: seconds(at), actor, act, before, after }
+    }
+}
+
+/// Shows a user of the table.
+///
+/// # Errors
+/// [`Why::NotFound`] if he is not in the table.
+pub fn user_show(users: &Users, name: &str) -> Result<ShownUser, Refused> {
+    let user = users.canonical(name)?;
+    let home = users.store.find(&user)?.ok_or_else(|| not_found(&user))?;
+    let history = users.store.history(Some(&user), SHOWN_HISTORY)?;
+    Ok(ShownUser {
+        user: user.to_string(),
+        backend: home.answer.place.to_string(),
+        name_there: home.answer.user.map(|name| name.to_string()),
+        has_password: home.password.is_some(),
+        changed_at: seconds(home.changed_at),
+        history: history.into_iter().map(HistoryLine::from).collect(),
+    })
+}
+
+/// Which users to list.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListUsers {
+    /// What their names begin with.
+    #[serde(default)]
+    pub prefix: String,
+    /// The last user of the page before.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// How many at most; 10,000 if more are asked for.
+    #[serde(default = "one_page")]
+    pub limit: usize,
+}
+
+fn one_page() -> usize {
+    1000
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UserList {
+    /// The users, by name.
+    pub users: Vec<UserLine>,
+    /// Whether there are more: ask again, `after` the last one.
+    pub more: bool,
+}
+
+/// A user in a list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UserLine {
+    /// His canonical name.
+    pub user: String,
+    /// Where he is.
+    pub backend: String,
+    /// His name there, where it is another.
+    #[serde(rename = "as")]
+    pub name_there: Option<String>,
+    /// Whether a password is stored.
+    pub has_password: bool,
+}
+
+/// Lists a page of the table.
+///
+/// # Errors
+/// [`Why::Invalid`] if `after` is no name.
+pub fn user_list(users: &Users, request: ListUsers) -> Result<UserList, Refused> {
+    // A name from an earlier page is canonical: the rules must not make another one of it.
+    let after = request
+        .after
+        .map(|name| UserName::new(name).map(CanonicalUser::declare).map_err(Refused::invalid));
+    let limit = request.limit.clamp(1, MAX_PAGE);
+    let range = Range { prefix: request.prefix, after: after.transpose()?, limit: limit + 1 };
+    let mut listed = users.store.list(&range)?;
+    let more = listed.len() > limit;
+    listed.truncate(limit);
+    let line = |listed: directory::Listed| UserLine {
+        user: listed.user.to_string(),
+        backend: listed.answer.place.to_string(),
+        name_there: listed.answer.user.map(|name| name.to_string()),
+        has_password: listed.has_password,
+    };
+    Ok(UserList { users: listed.into_iter().map(line).collect(), more })
+}
+
+/// How a text of users is to be read.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// `csv` or `perdition`.
+    #[serde(with = "ImportFormatWord")]
+    pub format: ImportFormat,
+    /// Whether lines that are wrong are left out; else one wrong line refuses all.
+    #[serde(default)]
+    pub skip_wrong: bool,
+}
+
+/// The words for the formats.
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "ImportFormat", rename_all = "kebab-case")]
+enum ImportFormatWord {
+    Csv,
+    Perdition,
+}
+
+/// What an import came to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Imported {
+    /// Lines read.
+    pub lines: u64,
+    /// Users that were not there before.
+    pub added: u64,
+    /// Users that were elsewhere, or otherwise, before.
+    pub changed: u64,
+    /// Users that were so before.
+    pub unchanged: u64,
+    /// Whether anything was written: not if lines were wrong and none were to be left out.
+    pub written: bool,
+    /// Lines that are wrong.
+    pub problem_count: u64,
+    /// The first of them.
+    pub problems: Vec<LineMistake>,
+}
+
+/// A line that is wrong.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LineMistake {
+    /// Its number, from 1.
+    pub line: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl From<ImportReport> for Imported {
+    fn from(report: ImportReport) -> Self {
+        let mistake = |problem: directory::LineProblem| LineMistake {
+            line: problem.line,
+            what: problem.what,
+        };
+        Self {
+            lines: report.lines,
+            added: report.added,
+            changed: report.changed,
+            unchanged: report.unchanged,
+            written: report.written,
+            problem_count: report.problem_count,
+            problems: report.problems.into_iter().map(mistake).collect(),
+        }
+    }
+}
+
+/// Places all users of a text, all or none; users that are not in it stay. `progress` hears the number
+/// of lines read so far.
+///
+/// # Errors
+/// [`Why::Invalid`] if the text cannot be read, [`Why::Unavailable`] if the table cannot be written.
+pub fn user_import(
+    users: &Users,
+    actor: &Actor,
+    request: ImportRequest,
+    input: &mut dyn BufRead,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Imported, Refused> {
+    let import = Import {
+        format: request.format,
+        rules: &users.rules,
+        backends: &users.backends,
+        template: users.template.as_ref(),
+        wrong_lines: if request.skip_wrong { WrongLines::Skip } else { WrongLines::RefuseAll },
+    };
+    let imported: Imported = users.store.import(actor.as_str(), &import, input, progress)?.into();
+    tracing::info!(
+        target: "audit",
+        act = "user-import", actor = actor.as_str(), lines = imported.lines, added = imported.added,
+        changed = imported.changed, wrong = imported.problem_count, written = imported.written,
+    );
+    Ok(imported)
+}
+
+#[cfg(test)]
+mod tests;

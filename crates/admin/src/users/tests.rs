@@ -1,0 +1,114 @@
+use directory::KnownBackend;
+
+use super::*;
+
+struct Table {
+    users: Users,
+    actor: Actor,
+    _folder: tempfile::TempDir,
+}
+
+fn table() -> Table {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = |name: &str| KnownBackend {
+        name: BackendName::new(name).unwrap(),
+        hosts: vec![format!("{name}.example.org").parse().unwrap()],
+        imap_port: 993,
+        pop3_port: 995,
+    };
+    let users = Users {
+        store: Arc::new(Store::open(folder.path()).unwrap()),
+        rules: Rules::default(),
+        backends: Backends::new(vec![backend("a"), backend("b")]),
+        template: None,
+    };
+    Table { users, actor: Actor("test:me".into()), _folder: folder }
+}
+
+fn on(backend: &str) -> PlaceUser {
+    PlaceUser { backend: backend.into(), name_there: None, password: Password::Keep }
+}
+
+#[test]
+fn a_placed_user_is_shown_with_who_placed_him() {
+    let Table { users, actor, _folder } = table();
+    let placed = user_place(&users, &actor, " Anna@Example.ORG ", on("a")).unwrap();
+    assert_eq!((placed.user.as_str(), placed.change.as_str()), ("anna@example.org", "added"));
+    let moved = user_place(&users, &actor, "anna@example.org", on("b")).unwrap();
+    assert_eq!(moved.change, "changed");
+    let shown = user_show(&users, "ANNA@example.org").unwrap();
+    assert_eq!(shown.backend, "b");
+    assert_eq!(shown.history[0].actor, "test:me");
+    assert_eq!(shown.history[0].before.as_deref(), Some("a"));
+}
+
+#[test]
+fn a_user_cannot_be_placed_where_nothing_is() {
+    let Table { users, actor, _folder } = table();
+    let refused = user_place(&users, &actor, "anna", on("c")).unwrap_err();
+    assert_eq!(refused.why, Why::Invalid);
+    assert!(refused.message.contains("`c`"), "{refused}");
+    assert_eq!(user_show(&users, "anna").unwrap_err().why, Why::NotFound);
+}
+
+#[test]
+fn a_name_that_no_client_could_send_is_refused() {
+    let Table { users, actor, _folder } = table();
+    for name in ["", "anna\r\nDELE 1", "anna\0"] {
+        assert_eq!(user_place(&users, &actor, name, on("a")).unwrap_err().why, Why::Invalid);
+    }
+}
+
+#[test]
+fn a_password_is_stored_and_never_shown() {
+    let Table { users, actor, _folder } = table();
+    let request = PlaceUser { password: Password::Set("hunter2".into()), ..on("a") };
+    assert!(!format!("{request:?}").contains("hunter2"));
+    user_place(&users, &actor, "anna", request).unwrap();
+    let shown = user_show(&users, "anna").unwrap();
+    assert!(shown.has_password);
+    assert!(!format!("{shown:?}").contains("hunter2"));
+    user_place(&users, &actor, "anna", PlaceUser { password: Password::Forget, ..on("a") })
+        .unwrap();
+    assert!(!user_show(&users, "anna").unwrap().has_password);
+}
+
+#[test]
+fn removing_a_user_who_is_not_there_is_told() {
+    let Table { users, actor, _folder } = table();
+    assert_eq!(user_remove(&users, &actor, "anna").unwrap_err().why, Why::NotFound);
+    user_place(&users, &actor, "anna", on("a")).unwrap();
+    assert_eq!(user_remove(&users, &actor, "anna").unwrap().change, "removed");
+}
+
+#[test]
+fn a_list_is_given_page_by_page() {
+    let Table { users, actor, _folder } = table();
+    let text = "anna:a\nbert:b\ncarl:a\n";
+    let request = ImportRequest { format: ImportFormat::Perdition, skip_wrong: false };
+    let imported = user_import(&users, &actor, request, &mut text.as_bytes(), &mut |_| {}).unwrap();
+    assert_eq!((imported.added, imported.written), (3, true));
+    let page = |after: Option<&str>| {
+        let after = after.map(str::to_owned);
+        user_list(&users, ListUsers { prefix: String::new(), after, limit: 2 }).unwrap()
+    };
+    let names =
+        |list: &UserList| list.users.iter().map(|line| line.user.clone()).collect::<Vec<_>>();
+    let first = page(None);
+    assert_eq!((names(&first), first.more), (vec!["anna".to_owned(), "bert".to_owned()], true));
+    let second = page(Some("bert"));
+    assert_eq!((names(&second), second.more), (vec!["carl".to_owned()], false));
+}
+
+#[test]
+fn an_import_with_a_wrong_line_changes_nothing() {
+    let Table { users, actor, _folder } = table();
+    let text = "anna:a\nbert:nowhere\n";
+    let request = ImportRequest { format: ImportFormat::Perdition, skip_wrong: false };
+    let imported = user_import(&users, &actor, request, &mut text.as_bytes(), &mut |_| {}).unwrap();
+    assert_eq!(
+        (imported.written, imported.problem_count, imported.problems[0].line),
+        (false, 1, 2)
+    );
+    assert_eq!(user_show(&users, "anna").unwrap_err().why, Why::NotFound);
+}
