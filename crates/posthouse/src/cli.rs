@@ -1,0 +1,109 @@
+//! The command line: what can be asked for, and how it is said when something fails.
+
+mod backend;
+mod check;
+mod failure;
+mod output;
+mod reach;
+mod session;
+mod user;
+mod version;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use nix::unistd::Uid;
+
+pub(crate) use failure::Failure;
+
+use self::output::Output;
+use crate::{
+    app,
+    config::{self, Config, DEFAULT_PATH, Mistakes, Purpose, Surroundings},
+};
+
+/// The front door of a mail cluster: IMAP and POP3 to each user's own server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "posthouse",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  \
+        posthouse check                        is the configuration good?\n  \
+        posthouse serve                        serve until SIGTERM\n  \
+        posthouse user place anna a            anna's mail is on the back end a\n  \
+        posthouse session list --user anna     who is logged in as anna?\n\n\
+        Exit status: 0 done, 1 failed, 2 the command line or the configuration is wrong."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+struct Common {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM; a second SIGTERM ends sessions that are left at once.
+    Serve,
+    /// Check the configuration, all of it, and print what follows from it.
+    ///
+    /// Reads every file that is named, and touches no network and no state.
+    Check,
+    /// Say where users' mail is.
+    #[command(subcommand)]
+    User(user::User),
+    /// Look at the back ends.
+    #[command(subcommand)]
+    Backend(backend::Backend),
+    /// Look at the sessions, and end them.
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Print the version.
+    Version,
+}
+
+/// Does what was asked for.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { common, command } = cli;
+    let output = Output::new(common.json);
+    match command {
+        Command::Serve => {
+            let (config, warnings) = common.load(Purpose::Serve)?;
+            app::serve(config, &warnings)
+        }
+        Command::Check => check::check(&common, output),
+        Command::User(act) => user::act(&common.quietly(Purpose::Act)?, act, output),
+        Command::Backend(act) => backend::act(&common.quietly(Purpose::Act)?, act, output),
+        Command::Session(act) => session::act(&common.quietly(Purpose::Act)?, act, output),
+        Command::Version => version::version(output),
+    }
+}
+
+impl Common {
+    fn load(&self, purpose: Purpose) -> Result<(Config, Mistakes), Failure> {
+        let around = Surroundings {
+            purpose,
+            variable: &|name| std::env::var(name).ok(),
+            root: Uid::effective().is_root(),
+        };
+        Ok(config::load(&self.config, &around)?)
+    }
+
+    /// Without the warnings: `check` and `serve` tell them.
+    fn quietly(&self, purpose: Purpose) -> Result<Config, Failure> {
+        Ok(self.load(purpose)?.0)
+    }
+}

@@ -1,0 +1,176 @@
+//! `posthouse check`: is the configuration good, and what follows from it?
+
+use std::net::SocketAddr;
+
+use directory::SourceKind;
+use serde::Serialize;
+
+use super::{
+    Common, Failure,
+    failure::{say, wants_colour},
+    output::{Output, table},
+};
+use crate::{
+    app::process,
+    config::{Config, Listener, Purpose, Tls},
+};
+
+/// What follows from a configuration.
+#[derive(Serialize)]
+struct Summary {
+    state: String,
+    workers: usize,
+    connections: Connections,
+    listeners: Vec<ListenerLine>,
+    backends: Vec<BackendLine>,
+    directory: Vec<SourceLine>,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Serialize)]
+struct Connections {
+    /// How many will be served at once.
+    allowed: usize,
+    /// How many the limit on open files has room for.
+    possible: usize,
+    open_files: u64,
+    per_address: usize,
+}
+
+#[derive(Serialize)]
+struct ListenerLine {
+    name: String,
+    protocol: &'static str,
+    tls: &'static str,
+    addresses: Vec<SocketAddr>,
+    allow_clear_logins: bool,
+}
+
+#[derive(Serialize)]
+struct BackendLine {
+    name: String,
+    hosts: Vec<String>,
+    imap_port: u16,
+    pop3_port: u16,
+    tls: &'static str,
+    login: &'static str,
+}
+
+#[derive(Serialize)]
+struct SourceLine {
+    name: String,
+    source: &'static str,
+    what: Option<String>,
+    template: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Warning {
+    line: usize,
+    message: String,
+}
+
+pub(super) fn check(common: &Common, output: Output) -> Result<(), Failure> {
+    let (config, warnings) = common.load(Purpose::Serve)?;
+    let mut summary = summary(&config);
+    summary.warnings = warnings
+        .warnings()
+        .map(|(line, message)| Warning { line, message: message.to_owned() })
+        .collect();
+    if !warnings.is_empty() && !output.is_json() {
+        say(&format!("{}\n\n", warnings.render(wants_colour())));
+    }
+    output.print(&summary, |summary| {
+        let path = common.config.display();
+        format!("{path} is good.\n\n{}", text(summary))
+    })
+}
+
+fn summary(config: &Config) -> Summary {
+    let open_files = process::possible_open_files();
+    let possible = process::connections(open_files);
+    Summary {
+        state: config.state.display().to_string(),
+        workers: config.workers.get(),
+        connections: Connections {
+            allowed: config.limits.connections.unwrap_or(possible).min(possible),
+            possible,
+            open_files,
+            per_address: config.limits.connections_per_address,
+        },
+        listeners: config.listeners.iter().map(listener).collect(),
+        backends: config.backends.iter().map(backend).collect(),
+        directory: config.sources.iter().map(source).collect(),
+        warnings: Vec::new(),
+    }
+}
+
+fn listener(listener: &Listener) -> ListenerLine {
+    ListenerLine {
+        name: listener.name.clone(),
+        protocol: listener.protocol.word(),
+        tls: match &listener.tls {
+            Tls::Implicit(_) => "implicit",
+            Tls::None => "none",
+            Tls::StartTls(_) => "starttls",
+        },
+        addresses: listener.addresses.clone(),
+        allow_clear_logins: listener.allow_clear_logins,
+    }
+}
+
+fn backend(backend: &backends::BackendSettings) -> BackendLine {
+    BackendLine {
+        name: backend.name.to_string(),
+        hosts: backend.hosts.iter().map(ToString::to_string).collect(),
+        imap_port: backend.ports.imap,
+        pop3_port: backend.ports.pop3,
+        tls: backend.tls.word(),
+        login: backend.login.word(),
+    }
+}
+
+fn source(source: &directory::SourceSettings) -> SourceLine {
+    let (kind, what) = match &source.kind {
+        SourceKind::File(file) => ("file", Some(file.path.display().to_string())),
+        SourceKind::Static(answer) => ("static", Some(answer.answer.to_string())),
+        SourceKind::Table => ("table", None),
+    };
+    let template = source.template.as_ref().map(ToString::to_string);
+    SourceLine { name: source.name.clone(), source: kind, what, template }
+}
+
+fn text(summary: &Summary) -> String {
+    let listeners = table(
+        ["LISTENER", "PROTOCOL", "TLS", "CLEAR LOGINS", "ADDRESSES"],
+        summary.listeners.iter().map(|line| {
+            let clear = if line.allow_clear_logins { "allowed" } else { "refused" };
+            let addresses: Vec<_> = line.addresses.iter().map(SocketAddr::to_string).collect();
+            let (name, addresses) = (line.name.clone(), addresses.join(" "));
+            [name, line.protocol.into(), line.tls.into(), clear.into(), addresses]
+        }),
+    );
+    let backends = table(
+        ["BACK END", "HOSTS", "IMAP", "POP3", "TLS", "LOGIN"],
+        summary.backends.iter().map(|line| {
+            let (imap, pop3) = (line.imap_port.to_string(), line.pop3_port.to_string());
+            let (name, hosts) = (line.name.clone(), line.hosts.join(" "));
+            [name, hosts, imap, pop3, line.tls.into(), line.login.into()]
+        }),
+    );
+    let sources = table(
+        ["SOURCE", "WHAT", "TEMPLATE"],
+        summary.directory.iter().map(|line| {
+            let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
+            [line.name.clone(), dash(&line.what), dash(&line.template)]
+        }),
+    );
+    let Connections { allowed, possible, open_files, .. } = summary.connections;
+    let connections = format!(
+        "connections  {allowed} allowed; {possible} are possible with {open_files} open files\n\
+         workers      {}\n\
+         state        {}\n",
+        summary.workers, summary.state,
+    );
+    format!("{listeners}\n{backends}\n{sources}\n{connections}")
+}

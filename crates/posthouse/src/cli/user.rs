@@ -1,0 +1,206 @@
+//! `posthouse user`: where users' mail is. With a daemon running it acts, else we do.
+
+mod import;
+
+use std::{fs, path::PathBuf};
+
+use admin::{ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList};
+use clap::{Args, Subcommand};
+use web::client::escape;
+
+use super::{
+    Failure,
+    output::{Output, or_dash, table, write},
+    reach::on_users,
+};
+use crate::{config::Config, time::rfc3339};
+
+/// Users that are asked for at a time.
+const PAGE: usize = 5000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Say on which back end a user's mail is.
+    #[command(after_help = "Examples:\n  posthouse user place anna a\n  \
+        posthouse user place anna@example.org a --as anna --password-file anna.secret")]
+    Place(Place),
+    /// Show what the table knows of a user, and what was done to him.
+    Show {
+        /// The user.
+        user: String,
+    },
+    /// Take a user out of the table. His mail is not touched.
+    Remove {
+        /// The user.
+        user: String,
+    },
+    /// List the users of the table.
+    List {
+        /// Only names that begin so.
+        #[arg(long, default_value = "")]
+        prefix: String,
+    },
+    /// Place all users of a file, all or none. Users that are not in it stay as they are.
+    #[command(after_help = "Formats:\n  \
+        perdition  USER:BACKEND lines, as in a Perdition map; BACKEND may be [user@]host[:port]\n  \
+        csv        user,backend[,user_there] lines\n\n\
+        Example: posthouse user import --format perdition popmap")]
+    Import(import::Import),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Place {
+    /// The user, as he logs in.
+    user: String,
+    /// The back end's name; or host or host:port.
+    backend: String,
+    /// The user's name there, where it is another.
+    #[arg(long = "as", value_name = "NAME-THERE")]
+    name_there: Option<String>,
+    /// A file with the user's password, for back ends with a master login. Without this, a password
+    /// that is in the table stays.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Take the user's password out of the table.
+    #[arg(long, conflicts_with = "password_file")]
+    forget_password: bool,
+}
+
+pub(super) fn act(config: &Config, act: User, output: Output) -> Result<(), Failure> {
+    match act {
+        User::Import(arguments) => import::import(config, &arguments, output),
+        User::List { prefix } => list(config, &prefix, output),
+        User::Place(arguments) => place(config, &arguments, output),
+        User::Remove { user } => remove(config, &user, output),
+        User::Show { user } => show(config, &user, output),
+    }
+}
+
+fn path(user: &str) -> String {
+    format!("/users/{}", escape(user))
+}
+
+fn place(config: &Config, arguments: &Place, output: Output) -> Result<(), Failure> {
+    let request = PlaceUser {
+        backend: arguments.backend.clone(),
+        name_there: arguments.name_there.clone(),
+        password: password(arguments)?,
+    };
+    let user = &arguments.user;
+    let placed = on_users(
+        config,
+        async |daemon| daemon.put::<Placed>(&path(user), &request).await,
+        |users, actor| admin::user_place(users, actor, user, request.clone()),
+    )?;
+    output.print(&placed, |placed| {
+        let Placed { user, change } = placed;
+        format!("{user}: {change}, on {}\n", arguments.backend)
+    })
+}
+
+/// The password, without the line end that editors leave behind it.
+fn password(arguments: &Place) -> Result<Password, Failure> {
+    let Some(file) = &arguments.password_file else {
+        let forget = arguments.forget_password;
+        return Ok(if forget { Password::Forget } else { Password::Keep });
+    };
+    let failed = |problem: String| Failure::new(format!("{}: {problem}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(failed("there is no password in it".into()));
+    }
+    Ok(Password::Set(line.to_owned()))
+}
+
+fn remove(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
+    let removed = on_users(
+        config,
+        async |daemon| daemon.delete::<Placed>(&path(user)).await,
+        |users, actor| admin::user_remove(users, actor, user),
+    )?;
+    output.print(&removed, |removed| format!("{}: removed\n", removed.user))
+}
+
+fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
+    let shown = on_users(
+        config,
+        async |daemon| daemon.get::<ShownUser>(&path(user)).await,
+        |users, _| admin::user_show(users, user),
+    )?;
+    output.print(&shown, |shown| {
+        let password = if shown.has_password { "stored" } else { "-" };
+        let facts = [
+            ("user", shown.user.clone()),
+            ("back end", shown.backend.clone()),
+            ("name there", or_dash(shown.name_there.as_deref())),
+            ("password", password.to_owned()),
+            ("changed", rfc3339(shown.changed_at)),
+        ];
+        let facts: String =
+            facts.iter().map(|(what, value)| format!("{what:<10}  {value}\n")).collect();
+        let history = table(
+            ["AT", "BY", "ACT", "BEFORE", "AFTER"],
+            shown.history.iter().map(|line| {
+                let (before, after) = (line.before.as_deref(), line.after.as_deref());
+                let (act, actor) = (line.act.clone(), line.actor.clone());
+                [rfc3339(line.at), actor, act, or_dash(before), or_dash(after)]
+            }),
+        );
+        format!("{facts}\n{history}")
+    })
+}
+
+/// Prints page after page, so that ten million users need no memory here.
+fn list(config: &Config, prefix: &str, output: Output) -> Result<(), Failure> {
+    let mut after: Option<String> = None;
+    let mut first = true;
+    loop {
+        let page = page(config, prefix, after.as_deref())?;
+        let text =
+            if output.is_json() { as_json(&page.users, first)? } else { as_lines(&page.users) };
+        write(&text)?;
+        first = first && page.users.is_empty();
+        after = page.users.last().map(|line| line.user.clone());
+        if !page.more || after.is_none() {
+            break;
+        }
+    }
+    match (output.is_json(), first) {
+        (true, true) => write("[]\n"),
+        (true, false) => write("\n]\n"),
+        (false, _) => Ok(()),
+    }
+}
+
+fn page(config: &Config, prefix: &str, after: Option<&str>) -> Result<UserList, Failure> {
+    let from = after.map_or_else(String::new, |after| format!("&after={}", escape(after)));
+    let path = format!("/users?limit={PAGE}&prefix={}{from}", escape(prefix));
+    on_users(
+        config,
+        async |daemon| daemon.get::<UserList>(&path).await,
+        |users, _| {
+            let after = after.map(str::to_owned);
+            admin::user_list(users, ListUsers { prefix: prefix.to_owned(), after, limit: PAGE })
+        },
+    )
+}
+
+fn as_json(users: &[UserLine], first: bool) -> Result<String, Failure> {
+    let mut text = String::new();
+    for (number, line) in users.iter().enumerate() {
+        text.push_str(if first && number == 0 { "[\n  " } else { ",\n  " });
+        text.push_str(&serde_json::to_string(line).map_err(std::io::Error::other)?);
+    }
+    Ok(text)
+}
+
+/// One user on a line, without headings or padding, for the tools that come behind a pipe.
+fn as_lines(users: &[UserLine]) -> String {
+    let line = |line: &UserLine| match &line.name_there {
+        Some(name_there) => format!("{}\t{}\t{name_there}\n", line.user, line.backend),
+        None => format!("{}\t{}\n", line.user, line.backend),
+    };
+    users.iter().map(line).collect()
+}

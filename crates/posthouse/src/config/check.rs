@@ -1,0 +1,126 @@
+//! Turns the file's shape into settings, or notes every mistake in it. One module for each table.
+
+mod backend;
+mod listener;
+mod names;
+mod source;
+
+use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+
+use super::{
+    Config, Limits, Log, LogFormat, LogLevel, Purpose, Surroundings,
+    file::File,
+    mistake::Mistake,
+    read::{Field, Reader},
+};
+
+/// How long sessions may go on after SIGTERM: a download in progress mostly ends in this time, and
+/// systemd kills after 90 seconds unless told otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Connections from one address: a household or a small office behind one address, and not a
+/// flood.
+const CONNECTIONS_PER_ADDRESS: u32 = 100;
+
+/// More threads than any machine has use for.
+const MAX_WORKERS: u32 = 1024;
+
+/// Checks the whole file. What is given back counts only if no error was noted.
+pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader<'_>) -> Config {
+    let listeners = listener::listeners(&file.listeners, around.purpose, reader);
+    let backends = backend::backends(&file.backends, around.purpose, reader);
+    let sources = source::sources(&file.directory, &backends, around.purpose, reader);
+    let log = file.log.value();
+    Config {
+        state: file.state.value().cloned().or_else(|| default_state(around)).unwrap_or_else(|| {
+            let mistake = Mistake::error(&(0..0), "there is no state folder");
+            reader.note(mistake.help("write state = \"FOLDER\", or set HOME"));
+            PathBuf::new()
+        }),
+        user: user(&file.user, around, reader),
+        workers: workers(&file.workers, reader),
+        grace: file.grace.or(GRACE),
+        log: Log {
+            format: log.map_or(LogFormat::Text, |log| log.format.or(LogFormat::Text)),
+            level: log.map_or(LogLevel::Info, |log| log.level.or(LogLevel::Info)),
+        },
+        listeners,
+        limits: limits(file, reader),
+        known_backends: backends.iter().map(backend::Checked::known).collect(),
+        backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
+        rules: names::rules(file.names.value(), reader),
+        sources,
+    }
+}
+
+/// `/var/lib/posthouse` for root, else the user's own folder for states (XDG base directories).
+fn default_state(around: &Surroundings<'_>) -> Option<PathBuf> {
+    if around.root {
+        return Some("/var/lib/posthouse".into());
+    }
+    let folder =
+        |name| (around.variable)(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let states = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    Some(states?.join("posthouse"))
+}
+
+fn user(
+    field: &Field<String>,
+    around: &Surroundings<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<String> {
+    let user = field.given()?;
+    // Only root can become somebody, and only on the machine where it serves must he exist.
+    if around.root && around.purpose == Purpose::Serve {
+        let found = nix::unistd::User::from_name(&user.value);
+        if !matches!(found, Ok(Some(_))) {
+            let title = format!("there is no user \"{}\" on this machine", user.value);
+            let help = format!("make one: useradd --system {}", user.value);
+            reader.note(Mistake::error(&user.span, title).help(help));
+        }
+    }
+    Some(user.value.clone())
+}
+
+fn workers(field: &Field<u32>, reader: &mut Reader<'_>) -> NonZeroUsize {
+    let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let Some(workers) = field.given() else { return processors };
+    let count = usize::try_from(workers.value).ok().and_then(NonZeroUsize::new);
+    match count {
+        Some(count) if workers.value <= MAX_WORKERS => count,
+        _ => {
+            let title = format!("a number from 1 to {MAX_WORKERS} is expected here");
+            let help = "leave it out to have one worker for each processor";
+            reader.note(Mistake::error(&workers.span, title).help(help));
+            processors
+        }
+    }
+}
+
+fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let Some(limits) = file.limits.value() else {
+        let connections_per_address = size(CONNECTIONS_PER_ADDRESS);
+        return Limits { connections: None, connections_per_address };
+    };
+    if let Some(none) = limits.connections.given().filter(|at| at.value == 0) {
+        let title = "with 0 connections nobody could log in";
+        let help = "leave it out to have as many as the limit on open files allows";
+        reader.note(Mistake::error(&none.span, title).help(help));
+    }
+    Limits {
+        connections: limits.connections.value().copied().map(size),
+        connections_per_address: size(limits.connections_per_address.or(CONNECTIONS_PER_ADDRESS)),
+    }
+}
+
+/// Notes keys that have no meaning beside the others that were chosen.
+macro_rules! refuse {
+    ($reader:expr, $table:expr, [$($key:ident),*], $because:expr) => {
+        $(if let Some(given) = $table.$key.given() {
+            let title = format!("`{}` has no meaning here", stringify!($key));
+            $reader.note(Mistake::error(&given.span, title).help($because));
+        })*
+    };
+}
+use refuse;

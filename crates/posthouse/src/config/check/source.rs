@@ -1,0 +1,175 @@
+//! `[[directory]]`: what is asked where a user's mail is.
+
+use std::{fs, ops::Range};
+
+use ::directory::{
+    Answer, Backends, FileFormat, FileSettings, SourceKind, SourceSettings, StaticSettings,
+};
+use model::BackendName;
+
+use super::{backend::Checked, refuse};
+use crate::config::{
+    Purpose,
+    file::{self, SourceKind as Kind},
+    mistake::{Mistake, suggest},
+    read::{At, Field, Reader, Tables},
+};
+
+pub(super) fn sources(
+    field: &Field<Tables<file::Source>>,
+    backends: &[Checked],
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Vec<SourceSettings> {
+    let tables: &[_] = field.value().map_or(&[], |tables| &tables.0);
+    let mut sources: Vec<SourceSettings> = Vec::new();
+    let mut last: Option<(Kind, &Range<usize>)> = None;
+    for at in tables {
+        let Some(source) = source(at, backends, purpose, reader) else { continue };
+        let kind = at.value.source.or(Kind::Table);
+        if let Some((Kind::Static, place)) = last {
+            let title = "this source is never asked";
+            let mistake = Mistake::warning(&at.span, title).help("put the static source last");
+            reader.note(mistake.other(place, "this one answers for everybody"));
+        }
+        if kind == Kind::Table && sources.iter().any(|other| other.name == "table") {
+            reader.note(Mistake::error(&at.span, "the table is asked already"));
+        }
+        last = Some((kind, &at.span));
+        sources.push(SourceSettings { name: free_name(&source.name, &sources), ..source });
+    }
+    if tables.is_empty() {
+        sources.push(SourceSettings {
+            name: "table".into(),
+            template: None,
+            kind: SourceKind::Table,
+        });
+    }
+    check_master(backends, &sources, reader);
+    sources
+}
+
+fn source(
+    at: &At<file::Source>,
+    backends: &[Checked],
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Option<SourceSettings> {
+    let table = &at.value;
+    if table.source.is_absent() {
+        let mistake = Mistake::error(&at.span, "this directory has no `source`");
+        reader.note(mistake.help("write source = \"table\", \"file\" or \"static\""));
+    }
+    let template = table.template.given();
+    if let Some(template) = template {
+        check_name(&template.span, &template.value, backends, reader);
+    }
+    let template = template.map(|template| template.value.clone());
+    let (name, kind) = match *table.source.value()? {
+        Kind::Table => {
+            refuse!(reader, table, [file, backend], "users are placed with `posthouse user place`");
+            ("table", SourceKind::Table)
+        }
+        Kind::File => {
+            refuse!(reader, table, [backend], "it belongs to source = \"static\"");
+            ("file", SourceKind::File(file_source(at, purpose, reader)?))
+        }
+        Kind::Static => {
+            refuse!(reader, table, [file], "it belongs to source = \"file\"");
+            ("static", static_source(at, backends, template.as_ref(), reader)?)
+        }
+    };
+    Some(SourceSettings { name: name.into(), template, kind })
+}
+
+fn file_source(
+    at: &At<file::Source>,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Option<FileSettings> {
+    if at.value.file.is_absent() {
+        let mistake = Mistake::error(&at.span, "this source has no `file`");
+        reader.note(mistake.help("write file = \"users.map\""));
+    }
+    let file = at.value.file.given()?;
+    if purpose == Purpose::Serve
+        && let Err(error) = fs::File::open(&file.value)
+    {
+        let title = format!("{} cannot be read: {error}", file.value.display());
+        reader.note(Mistake::error(&file.span, title));
+    }
+    Some(FileSettings::new(&file.value))
+}
+
+fn static_source(
+    at: &At<file::Source>,
+    backends: &[Checked],
+    template: Option<&BackendName>,
+    reader: &mut Reader<'_>,
+) -> Option<SourceKind> {
+    if at.value.backend.is_absent() {
+        let mistake = Mistake::error(&at.span, "this source has no `backend`");
+        reader.note(mistake.help("write backend = \"NAME\""));
+    }
+    let given = at.value.backend.given()?;
+    let answer = match given.value.parse::<Answer>() {
+        Ok(answer) => answer,
+        Err(error) => {
+            reader.note(Mistake::error(&given.span, format!("this is no answer: {error}")));
+            return None;
+        }
+    };
+    let known = Backends::new(backends.iter().map(Checked::known).collect());
+    if let Err(unresolved) = known.check(&answer.place, template) {
+        let mistake = Mistake::error(&given.span, unresolved.to_string());
+        reader.note(mistake.help(names_help(&answer.place.to_string(), backends)));
+    }
+    Some(SourceKind::Static(StaticSettings { answer }))
+}
+
+fn names_help(wrong: &str, backends: &[Checked]) -> String {
+    let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+    match suggest(wrong, &names) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None if names.is_empty() => "write [backend.NAME] with its address".to_owned(),
+        None => format!("the back ends are: {}", names.join(", ")),
+    }
+}
+
+fn check_name(
+    span: &Range<usize>,
+    name: &BackendName,
+    backends: &[Checked],
+    reader: &mut Reader<'_>,
+) {
+    if !backends.iter().any(|backend| backend.name == *name) {
+        let mistake = Mistake::error(span, format!("there is no back end \"{name}\""));
+        reader.note(mistake.help(names_help(name.as_str(), backends)));
+    }
+}
+
+/// With a master login the back end no longer looks at the user's password, so we must: some source
+/// has to know it.
+fn check_master(backends: &[Checked], sources: &[SourceSettings], reader: &mut Reader<'_>) {
+    let knows_passwords = |source: &SourceSettings| match &source.kind {
+        SourceKind::File(file) => matches!(file.format, FileFormat::Toml),
+        SourceKind::Static(_) => false,
+        SourceKind::Table => true,
+    };
+    if sources.is_empty() || sources.iter().any(knows_passwords) {
+        return;
+    }
+    for span in backends.iter().filter_map(|backend| backend.master.as_ref()) {
+        let title = "no source of the directory knows passwords, so nobody could log in";
+        let help = "a master login is checked against the directory's password: use \
+                    source = \"table\" or a TOML file";
+        reader.note(Mistake::error(span, title).help(help));
+    }
+}
+
+fn free_name(plain: &str, sources: &[SourceSettings]) -> String {
+    let taken = |name: &String| sources.iter().any(|source| source.name == *name);
+    let numbered = (2..).map(|number| format!("{plain}-{number}"));
+    let mut names = std::iter::once(plain.to_owned()).chain(numbered);
+    names.find(|name| !taken(name)).unwrap_or_default()
+}

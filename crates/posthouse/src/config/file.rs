@@ -1,0 +1,274 @@
+//! The shape of the configuration file: every table, every key, and the type of its value. Nothing
+//! here decides what follows from them; `check` does.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use model::{BackendName, Host, HostPort, Protocol, Secret, UserName};
+use toml::{Spanned, de::DeValue};
+
+use super::read::{Field, Listed, Named, Read, Reader, Tables, table};
+
+table! {
+    /// The whole file.
+    File, "the file" {
+        /// The folder for what must outlive a restart.
+        "state" = state: PathBuf,
+        /// The user to become after the listeners are bound.
+        "user" = user: String,
+        /// Worker threads.
+        "workers" = workers: u32,
+        /// How long sessions may go on after SIGTERM.
+        "grace" = grace: Duration,
+        "log" = log: Log,
+        "listener" = listeners: Tables<Listener>,
+        "limits" = limits: Limits,
+        "backend" = backends: Named<Backend>,
+        "names" = names: Names,
+        "directory" = directory: Tables<Source>,
+    }
+}
+
+table! {
+    /// What is logged, and how it looks.
+    Log, "[log]" {
+        "format" = format: LogFormat,
+        "level" = level: LogLevel,
+    }
+}
+
+table! {
+    /// Where clients connect to.
+    Listener, "[[listener]]" {
+        /// How log and messages call it; default PROTOCOL-PORT.
+        "name" = name: String,
+        "protocol" = protocol: Protocol,
+        /// One address or several; the port may be left out.
+        "address" = addresses: Listed<ListenAddress>,
+        "tls" = tls: TlsMode,
+        "allow_clear_logins" = allow_clear_logins: bool,
+        /// With `key`: the only certificate.
+        "certificate" = certificate: PathBuf,
+        "key" = key: PathBuf,
+        /// In place of `certificate` and `key`: several, chosen by the name the client asks for.
+        "certificates" = certificates: Tables<Pair>,
+        /// Whether `serve` makes the files when they are missing.
+        "self_signed" = self_signed: bool,
+        /// In place of what the back ends have.
+        "capabilities" = capabilities: Listed<Capability>,
+    }
+}
+
+table! {
+    /// A certificate (with its chain) and its key.
+    Pair, "certificates" {
+        "certificate" = certificate: PathBuf,
+        "key" = key: PathBuf,
+    }
+}
+
+table! {
+    /// How much is allowed.
+    Limits, "[limits]" {
+        /// Connections in all; default from the limit on open files.
+        "connections" = connections: u32,
+        /// Connections from one address; 0 is no limit.
+        "connections_per_address" = connections_per_address: u32,
+    }
+}
+
+table! {
+    /// A server that holds mail.
+    Backend, "[backend.NAME]" {
+        /// One host or several, tried in turn.
+        "address" = addresses: Listed<Host>,
+        "imap_port" = imap_port: u16,
+        "pop3_port" = pop3_port: u16,
+        "tls" = tls: TlsMode,
+        /// Whether the certificate is verified.
+        "verify" = verify: bool,
+        /// Authorities to trust in place of the system's.
+        "ca_file" = ca_file: PathBuf,
+        /// SHA-256 of the back end's own certificate, in place of verifying by authorities.
+        "pin_sha256" = pin_sha256: Listed<[u8; 32]>,
+        "login" = login: Login,
+        "master_user" = master_user: UserName,
+        /// What stands between the user's name and the master's.
+        "master_separator" = master_separator: String,
+        "master_secret_file" = master_secret_file: PathBuf,
+        "master_secret" = master_secret: Secret,
+    }
+}
+
+table! {
+    /// What is done to a user name before it is looked up.
+    Names, "[names]" {
+        "trim" = trim: bool,
+        "lower_case" = lower_case: bool,
+        /// Characters that may stand for `@`.
+        "delimiters" = delimiters: String,
+        /// The character that begins a detail, as `+` in user+detail@domain.
+        "detail" = detail: Character,
+        /// `true` for every domain, or the domains to strip.
+        "strip_domain" = strip_domain: StripDomain,
+        /// Where a name has no domain.
+        "add_domain" = add_domain: String,
+        "rewrite" = rewrite: Tables<Rewrite>,
+    }
+}
+
+table! {
+    /// One regular expression and what takes its place.
+    Rewrite, "rewrite" {
+        "match" = pattern: String,
+        "replace" = replacement: String,
+    }
+}
+
+table! {
+    /// One source of the directory, asked in the order of the file.
+    Source, "[[directory]]" {
+        "source" = source: SourceKind,
+        /// For `source = "file"`.
+        "file" = file: PathBuf,
+        /// For `source = "static"`: the answer for everybody.
+        "backend" = backend: String,
+        /// The back end whose settings count for addresses that no back end has.
+        "template" = template: BackendName,
+    }
+}
+
+/// Declares a type whose values are a few words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($word:literal = $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum $name {
+            $($variant,)*
+        }
+
+        impl Read for $name {
+            fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+                reader.word(value, $what, &[$(($word, Self::$variant)),*])
+            }
+        }
+    };
+}
+
+words! {
+    /// How lines of the log look.
+    LogFormat, "a log format" {
+        "text" = Text,
+        "json" = Json,
+    }
+}
+
+words! {
+    /// The least important lines that are logged.
+    LogLevel, "a log level" {
+        "error" = Error,
+        "warn" = Warn,
+        "info" = Info,
+        "debug" = Debug,
+        "trace" = Trace,
+    }
+}
+
+words! {
+    /// When TLS begins.
+    TlsMode, "a TLS mode" {
+        "implicit" = Implicit,
+        "starttls" = StartTls,
+        "none" = None,
+    }
+}
+
+words! {
+    /// How a user is logged in to a back end.
+    Login, "a login mode" {
+        "forward" = Forward,
+        "master" = Master,
+    }
+}
+
+words! {
+    /// What answers where a user's mail is.
+    SourceKind, "a source" {
+        "table" = Table,
+        "file" = File,
+        "static" = Static,
+    }
+}
+
+/// Where to listen: an IP address and perhaps a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListenAddress {
+    pub(super) ip: std::net::IpAddr,
+    /// 0 lets the kernel pick one.
+    pub(super) port: Option<u16>,
+}
+
+impl Read for ListenAddress {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(value, "an address to listen on", |text| {
+            if let Ok(address) = text.parse::<SocketAddr>() {
+                return Ok(Self { ip: address.ip(), port: Some(address.port()) });
+            }
+            match text.parse::<HostPort>() {
+                Ok(HostPort { host: Host::Ip(ip), port }) => Ok(Self { ip, port }),
+                _ => Err("write an IP address, with a port or without, as in \"[::]:993\", \
+                          \"0.0.0.0:993\" or \"127.0.0.1\""),
+            }
+        })
+    }
+}
+
+/// A capability's name: printable ASCII without spaces.
+#[derive(Clone, Debug)]
+pub(super) struct Capability(pub(super) String);
+
+impl Read for Capability {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(value, "a capability", |text| {
+            // An atom of IMAP (RFC 3501 section 9): it is written on a protocol line as it is.
+            let fits = |byte: u8| byte.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&byte);
+            if text.is_empty() || !text.bytes().all(fits) {
+                return Err("it is one word of printable characters");
+            }
+            Ok(Self(text.to_owned()))
+        })
+    }
+}
+
+/// One character.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Character(pub(super) char);
+
+impl Read for Character {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(value, "a character", |text| {
+            let mut characters = text.chars();
+            match (characters.next(), characters.next()) {
+                (Some(character), None) => Ok(Self(character)),
+                _ => Err("write one"),
+            }
+        })
+    }
+}
+
+/// Whose domains are stripped.
+#[derive(Clone, Debug)]
+pub(super) enum StripDomain {
+    Always,
+    Listed(Vec<String>),
+    Never,
+}
+
+impl Read for StripDomain {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        if let DeValue::Boolean(yes) = value.get_ref() {
+            return Some(if *yes { Self::Always } else { Self::Never });
+        }
+        let Listed(domains) = Listed::<String>::read(value, reader)?;
+        Some(Self::Listed(domains.into_iter().map(|at| at.value).collect()))
+    }
+}

@@ -1,0 +1,164 @@
+//! The examples are walked, and the look of the messages is kept.
+
+use std::{env, fs, path::PathBuf};
+
+use super::*;
+
+/// The repository's folder of example configurations.
+fn examples(kind: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/config").join(kind);
+    let mut files: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+fn variable(name: &str) -> Option<String> {
+    (name == "HOME").then(|| "/home/operator".to_owned())
+}
+
+fn around(purpose: Purpose) -> Surroundings<'static> {
+    Surroundings { purpose, variable: &variable, root: false }
+}
+
+fn read(text: &str) -> Result<(Config, Mistakes), Unusable> {
+    parse(text, Path::new("posthouse.toml"), Path::new("/etc/posthouse"), &around(Purpose::Act))
+}
+
+fn mistakes(text: &str) -> String {
+    match read(text) {
+        Err(Unusable::Mistaken(mistakes)) => mistakes.render(false),
+        other => panic!("no mistakes: {other:?}"),
+    }
+}
+
+/// A proxy that works, to which a test adds what it is about.
+const WORKING: &str = "
+[[listener]]
+protocol = \"imap\"
+address = \"[::]:993\"
+certificate = \"cert.pem\"
+key = \"key.pem\"
+
+[backend.a]
+address = \"10.0.0.1\"
+";
+
+#[test]
+fn every_valid_example_is_accepted_without_a_word() {
+    let files = examples("valid");
+    assert!(files.len() >= 8, "{files:?}");
+    for file in files {
+        match load(&file, &around(Purpose::Act)) {
+            Ok((_, warnings)) => {
+                assert!(warnings.is_empty(), "{}: {}", file.display(), warnings.render(false));
+            }
+            Err(Unusable::Mistaken(mistakes)) => panic!("{}", mistakes.render(false)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn every_invalid_example_is_refused_with_the_words_it_expects() {
+    let files = examples("invalid");
+    assert!(files.len() >= 20, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let expected: Vec<_> =
+            text.lines().map_while(|line| line.strip_prefix("# expect: ")).collect();
+        assert!(!expected.is_empty(), "{}: no line `# expect: WORDS`", file.display());
+        let shown = match load(&file, &around(Purpose::Serve)) {
+            Err(Unusable::Mistaken(mistakes)) => mistakes.render(false),
+            other => panic!("{}: {other:?}", file.display()),
+        };
+        for words in expected {
+            assert!(shown.contains(words), "{}: no `{words}` in\n{shown}", file.display());
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_together_in_the_order_of_the_file() {
+    let text = "\
+stat = \"/tmp\"
+
+[[listener]]
+protocol = \"impa\"
+adress = \"[::]:993\"
+certificate = \"cert.pem\"
+
+[backend.a]
+address = \"10.0.0.1\"
+imap_port = 70000
+master_secrt = \"hunter2\"
+
+[[directory]]
+source = \"static\"
+backend = \"b\"
+";
+    let shown = mistakes(text);
+    let golden = include_str!("golden.txt");
+    assert_eq!(shown.trim_end(), golden.trim_end(), "\n{shown}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_with_its_place_and_without_its_secrets() {
+    let shown = mistakes("[backend.a]\nmaster_secret = hunter2 and more\n");
+    assert!(shown.contains("posthouse.toml:2:"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_key_of_the_wrong_type_is_not_told_to_be_missing_too() {
+    let shown = mistakes(&WORKING.replace("\"10.0.0.1\"", "1"));
+    assert_eq!(shown.matches("error").count(), 1, "{shown}");
+}
+
+#[test]
+fn the_defaults_are_those_of_a_careful_operator() {
+    let (config, warnings) = read(WORKING).unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(config.state, Path::new("/home/operator/.local/state/posthouse"));
+    assert_eq!(config.limits.connections_per_address, 100);
+    assert_eq!(config.listeners[0].name, "imap-993");
+    assert!(!config.listeners[0].allow_clear_logins);
+    let Tls::Implicit(certificates) = &config.listeners[0].tls else { panic!() };
+    assert_eq!(certificates.files[0].certificate, Path::new("/etc/posthouse/cert.pem"));
+    assert_eq!(config.sources[0].name, "table");
+    let backend = &config.backends[0];
+    assert_eq!((backend.ports.imap, backend.ports.pop3), (993, 995));
+    assert!(matches!(backend.verify, transport::tls::Verify::Roots { file: None }));
+}
+
+#[test]
+fn ports_follow_from_protocol_and_tls_where_none_is_given() {
+    let text = WORKING.replace("[::]:993", "[::]").replace(
+        "[backend.a]",
+        "tls = \"starttls\"\n[[listener]]\nprotocol = \"pop3\"\naddress = [\"::1\", \"127.0.0.1:0\"]\n\
+         certificate = \"c\"\nkey = \"k\"\n[backend.a]\ntls = \"starttls\"",
+    );
+    let (config, _) = read(&text).unwrap();
+    assert_eq!(config.listeners[0].addresses, ["[::]:143".parse().unwrap()]);
+    let pop3 = ["[::1]:995".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    assert_eq!(config.listeners[1].addresses, pop3);
+    assert_eq!(config.backends[0].ports.imap, 143);
+}
+
+#[test]
+fn a_variable_counts_in_every_text() {
+    let text =
+        WORKING.replace("10.0.0.1", "${BACKEND:-10.9.9.9}").replace("\"key", "\"${HOME}/key");
+    let (config, _) = read(&text).unwrap();
+    assert_eq!(config.backends[0].hosts[0].to_string(), "10.9.9.9");
+    let Tls::Implicit(certificates) = &config.listeners[0].tls else { panic!() };
+    assert_eq!(certificates.files[0].key, Path::new("/home/operator/key.pem"));
+}
+
+#[test]
+fn a_configuration_never_shows_the_master_s_secret() {
+    let master = "login = \"master\"\nmaster_user = \"proxy\"\nmaster_secret = \"hunter2\"\n";
+    let (config, _) = read(&format!("{WORKING}{master}")).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
