@@ -61,6 +61,34 @@ impl Serialize for Host {
     }
 }
 
+/// A DNS name (lower case), such as a client names in TLS's server name indication.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct DnsName(Box<str>);
+
+impl DnsName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DnsName {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse()? {
+            Host::Ip(_) => Err(InvalidAddress::Host),
+            Host::Name(name) => Ok(Self(name)),
+        }
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A host with a port that may be left out, as in `host`, `host:143`, `10.0.0.1:143`,
 /// `[2001:db8::1]:143` or `2001:db8::1`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -121,5 +149,7 @@ mod tests {
         {
             assert!(text.parse::<HostPort>().is_err(), "{text:?}");
         }
+        assert!("10.0.0.1".parse::<DnsName>().is_err());
+        assert!("mail.example.org".parse::<DnsName>().is_ok());
     }
 }

@@ -12,11 +12,11 @@ mod route;
 mod secret;
 mod session;
 
-pub use address::{Host, HostPort, InvalidAddress};
-pub use credentials::{Credentials, Mechanism};
+pub use address::{DnsName, Host, HostPort, InvalidAddress};
+pub use credentials::{Credentials, Mechanism, Mechanisms, Proof};
 pub use name::{BackendName, CanonicalUser, InvalidBackendName, InvalidUserName, UserName};
 pub use protocol::Protocol;
 pub use reason::{Blame, Reason, Refusal};
 pub use route::{Route, Target};
-pub use secret::{InvalidSecret, Secret};
+pub use secret::{InvalidSecret, InvalidToken, Secret, Token};
 pub use session::SessionId;

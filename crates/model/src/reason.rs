@@ -23,6 +23,16 @@ pub enum Blame {
 pub enum Refusal {
     /// Wrong name or wrong password, never which: IMAP `NO [AUTHENTICATIONFAILED]`, POP3 `-ERR [AUTH]`.
     AuthenticationFailed,
+    /// Waiting does not help: IMAP `NO [CONTACTADMIN]`, POP3 `-ERR [SYS/PERM]`.
+    ContactAdmin,
+    /// The password was right once: IMAP `NO [EXPIRED]`, POP3 `-ERR [AUTH]`.
+    Expired,
+    /// Another session holds the mailbox: IMAP `NO [INUSE]`, POP3 `-ERR [IN-USE]`.
+    InUse,
+    /// The user has as much as he may: IMAP `NO [LIMIT]`, POP3 `-ERR [SYS/TEMP]`.
+    Limit,
+    /// The user was here too short a time ago: IMAP `NO [LIMIT]`, POP3 `-ERR [LOGIN-DELAY]`.
+    LoginDelay,
     /// This listener takes no password in clear text: IMAP `NO [PRIVACYREQUIRED]`, POP3 `-ERR`.
     PrivacyRequired,
     /// Nobody can say now: IMAP `NO [UNAVAILABLE]`, POP3 `-ERR [SYS/TEMP]`.
@@ -87,6 +97,14 @@ reasons! {
     ClientClearText = "client-clear-text", Client;
     /// The credentials cannot be a name and a password (control bytes, not UTF-8, NUL, another's name).
     ClientBadCredentials = "client-bad-credentials", Client;
+    /// The back end says that the password is too old.
+    PasswordExpired = "password-expired", Client;
+    /// The back end says that another session holds the mailbox.
+    MailboxInUse = "mailbox-in-use", Client;
+    /// The back end says that the user has as much as he may, such as sessions.
+    UserLimit = "user-limit", Client;
+    /// The back end says that the user comes again too soon.
+    LoginDelay = "login-delay", Client;
     /// Wrong password: the back end, or the directory, said so.
     WrongPassword = "wrong-password", Client;
     /// No source knows the user.
@@ -105,6 +123,8 @@ reasons! {
     DirectoryUnavailable = "directory-unavailable", Directory;
     /// A source's answer cannot be used: unknown back end, no template, no password to check.
     DirectoryMisconfigured = "directory-misconfigured", Directory;
+    /// The back end refused the password that the directory has for the user.
+    DirectorySecretRefused = "directory-secret-refused", Directory;
 
     // The back end's doing.
     /// The back end's name has no address yet.
@@ -133,10 +153,16 @@ reasons! {
     BackendLoginDisabled = "backend-login-disabled", Backend;
     /// The back end refused the login for a reason that is not the password.
     BackendUnavailable = "backend-unavailable", Backend;
+    /// The back end says that its administrator has to act.
+    BackendContactAdmin = "backend-contact-admin", Backend;
+    /// The back end is not set up to be told who the client is.
+    BackendIdentity = "backend-identity", Backend;
     /// The back end refused our own secret (the master user's).
     BackendMasterRefused = "backend-master-refused", Backend;
 
     // Ours.
+    /// The connection has come through as many proxies as may be: one of them leads to itself.
+    Loop = "loop", Posthouse;
     /// The operator ended the session.
     Kicked = "kicked", Posthouse;
     /// The program is stopping.
@@ -147,13 +173,19 @@ reasons! {
 
 impl Reason {
     /// What a client that tried to log in is told. Everything that is not the client's own doing is
-    /// "try later": what we cannot say is never "no".
+    /// "try later", unless the back end itself says that waiting does not help: what we cannot say is
+    /// never "no".
     pub fn refusal(self) -> Refusal {
         match self {
             Self::ClientBadCredentials | Self::UnknownUser | Self::WrongPassword => {
                 Refusal::AuthenticationFailed
             }
+            Self::BackendContactAdmin => Refusal::ContactAdmin,
             Self::ClientClearText => Refusal::PrivacyRequired,
+            Self::LoginDelay => Refusal::LoginDelay,
+            Self::MailboxInUse => Refusal::InUse,
+            Self::PasswordExpired => Refusal::Expired,
+            Self::UserLimit => Refusal::Limit,
             _ => Refusal::Unavailable,
         }
     }
@@ -186,7 +218,7 @@ mod tests {
     #[test]
     fn only_the_client_s_own_mistakes_are_a_no() {
         for reason in Reason::ALL {
-            if reason.refusal() != Refusal::Unavailable {
+            if !matches!(reason.refusal(), Refusal::ContactAdmin | Refusal::Unavailable) {
                 assert_eq!(reason.blame(), Blame::Client, "{reason}");
             }
         }

@@ -45,9 +45,54 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// An OAuth 2.0 bearer token: a [`Secret`] of 1 or more visible ASCII characters, which is what RFC 6750
+/// section 2.1 allows and a little more. So it can end neither the field nor the message that holds it.
+#[derive(Clone)]
+pub struct Token(Secret);
+
+/// The bytes cannot be a bearer token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a bearer token has visible ASCII characters only, and at least one")]
+pub struct InvalidToken;
+
+impl Token {
+    /// Takes over the bytes of a token.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] if there are none, or others than visible ASCII characters.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, InvalidToken> {
+        let secret = Secret::new(bytes).map_err(|InvalidSecret| InvalidToken)?;
+        let bytes = secret.reveal();
+        if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_graphic) {
+            return Err(InvalidToken);
+        }
+        Ok(Self(secret))
+    }
+
+    /// The token as a secret, for whoever has to send it.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_cannot_end_the_field_that_holds_it() {
+        assert!(Token::new("ya29.a-B_c~d+e/f==").is_ok());
+        for bad in ["", "a b", "a\x01b", "a\r\n", "\u{e4}", "a\0"] {
+            assert!(Token::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(format!("{:?}", Token::new("hunter2").unwrap()), "Token(..)");
+    }
 
     #[test]
     fn a_debug_print_never_shows_a_secret() {

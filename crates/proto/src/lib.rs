@@ -7,11 +7,13 @@ pub mod back;
 mod buffer;
 pub mod capability;
 pub mod front;
+pub mod identity;
 pub mod imap;
 mod machine;
 mod outbox;
 pub mod pop3;
 pub mod probe;
+pub mod proxy_protocol;
 pub mod sasl;
 
 pub use machine::{Machine, Step};

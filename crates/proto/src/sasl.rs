@@ -1,16 +1,21 @@
-//! SASL PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login), both as they are asked of a client
-//! and as they are offered to a back end.
+//! The SASL mechanisms that need no channel of their own: PLAIN (RFC 4616), LOGIN
+//! (draft-murchison-sasl-login), OAUTHBEARER (RFC 7628), XOAUTH2 and EXTERNAL (RFC 4422 appendix A), as
+//! they are asked of a client and as they are offered to a back end.
 //!
 //! Nothing here knows how a protocol wraps the exchange, beyond that all of ours use base64.
+
+mod challenge;
+mod messages;
 
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use model::{Credentials, Mechanism, Secret, UserName};
+use model::{Credentials, Mechanism, Mechanisms, UserName};
 use zeroize::Zeroizing;
 
-/// The mechanisms that we take from clients, by their registered names.
-pub const MECHANISMS: [&str; 2] = ["PLAIN", "LOGIN"];
+pub use challenge::Challenge;
+pub(crate) use messages::credentials;
+pub use messages::{TokenMechanism, external, oauthbearer, plain, xoauth2};
 
 /// Base64 of "Username:".
 const ASK_USER: &str = "VXNlcm5hbWU6";
@@ -21,10 +26,19 @@ const ASK_SECRET: &str = "UGFzc3dvcmQ6";
 pub struct Exchange(State);
 
 enum State {
-    Plain,
+    External {
+        certificate: UserName,
+    },
+    LoginSecret {
+        user: Zeroizing<Vec<u8>>,
+    },
     LoginUser,
-    LoginSecret { user: Zeroizing<Vec<u8>> },
+    /// The response is a message of its own.
+    OneMessage(Reader),
 }
+
+/// Reads the only message of a mechanism.
+type Reader = fn(&[u8]) -> Option<Credentials>;
 
 /// What follows from a client's response.
 #[derive(Debug)]
@@ -43,24 +57,32 @@ pub enum Outcome {
 }
 
 impl Exchange {
-    /// Begins an exchange; `None` if we do not know the mechanism. Names have no case (RFC 4422
-    /// section 3.1 knows upper case only; clients do not).
-    pub fn begin(mechanism: &[u8]) -> Option<Self> {
-        if mechanism.eq_ignore_ascii_case(b"PLAIN") {
-            Some(Self(State::Plain))
-        } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
-            Some(Self(State::LoginUser))
-        } else {
-            None
+    /// Begins an exchange; `None` if the mechanism is not among those that are `taken`. EXTERNAL needs the
+    /// identity in the client's verified certificate. Names have no case (RFC 4422 section 3.1 knows upper
+    /// case only; clients do not).
+    pub fn begin(name: &[u8], taken: Mechanisms, certificate: Option<&UserName>) -> Option<Self> {
+        let mechanism = Mechanism::ALL.into_iter().find(|mechanism| {
+            mechanism.sasl_name().is_some_and(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        })?;
+        if !taken.contains(mechanism) {
+            return None;
         }
+        Some(Self(match mechanism {
+            Mechanism::Command => return None,
+            Mechanism::External => State::External { certificate: certificate?.clone() },
+            Mechanism::Login => State::LoginUser,
+            Mechanism::OAuthBearer => State::OneMessage(messages::read_oauthbearer),
+            Mechanism::Plain => State::OneMessage(messages::read_plain),
+            Mechanism::XOAuth2 => State::OneMessage(messages::read_xoauth2),
+        }))
     }
 
     /// What the client is asked when it sent no initial response.
     pub fn challenge(&self) -> &'static str {
         match self.0 {
-            State::Plain => "",
-            State::LoginUser => ASK_USER,
+            State::External { .. } | State::OneMessage(_) => "",
             State::LoginSecret { .. } => ASK_SECRET,
+            State::LoginUser => ASK_USER,
         }
     }
 
@@ -89,15 +111,18 @@ impl Exchange {
     }
 
     fn decoded(&mut self, bytes: Zeroizing<Vec<u8>>) -> Outcome {
-        match std::mem::replace(&mut self.0, State::Plain) {
-            State::Plain => done(read_plain(&bytes)),
+        match &mut self.0 {
+            State::External { certificate } => {
+                done(messages::read_external(&bytes, certificate.clone()))
+            }
+            State::LoginSecret { user } => done(credentials(Mechanism::Login, user, &bytes)),
             State::LoginUser => {
                 // Whether the name can be one is judged at the end, so that the client's next line
                 // is never read as a command.
                 self.0 = State::LoginSecret { user: bytes };
                 Outcome::Challenge(ASK_SECRET)
             }
-            State::LoginSecret { user } => done(credentials(Mechanism::Login, &user, &bytes)),
+            State::OneMessage(read) => done(read(&bytes)),
         }
     }
 }
@@ -105,101 +130,54 @@ impl Exchange {
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            State::Plain => "Exchange(Plain)",
-            State::LoginUser => "Exchange(LoginUser)",
+            State::External { .. } => "Exchange(External)",
             State::LoginSecret { .. } => "Exchange(LoginSecret)",
+            State::LoginUser => "Exchange(LoginUser)",
+            State::OneMessage(_) => "Exchange(OneMessage)",
         })
     }
-}
-
-/// Builds credentials from what came over the wire; `None` if they cannot be any.
-pub(crate) fn credentials(mechanism: Mechanism, user: &[u8], secret: &[u8]) -> Option<Credentials> {
-    let user = UserName::from_bytes(user).ok()?;
-    let secret = Secret::new(secret).ok()?;
-    Some(Credentials { mechanism, user, secret })
-}
-
-/// Builds PLAIN's message without an authorization identity, in base64.
-pub fn plain(user: &UserName, secret: &Secret) -> Zeroizing<String> {
-    let user = user.as_str().as_bytes();
-    let secret = secret.reveal();
-    let mut message = Zeroizing::new(Vec::with_capacity(user.len() + secret.len() + 2));
-    message.push(0);
-    message.extend_from_slice(user);
-    message.push(0);
-    message.extend_from_slice(secret);
-    // Sized beforehand: growing would leave copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(message.len().div_ceil(3) * 4));
-    STANDARD.encode_string(&*message, &mut text);
-    text
 }
 
 fn done(credentials: Option<Credentials>) -> Outcome {
     credentials.map_or(Outcome::Unusable, Outcome::Done)
 }
 
-/// RFC 4616 section 2: `[authzid] NUL authcid NUL passwd`.
-fn read_plain(message: &[u8]) -> Option<Credentials> {
-    let mut parts = message.splitn(3, |byte| *byte == 0);
-    let (authzid, authcid, secret) = (parts.next()?, parts.next()?, parts.next()?);
-    // To act as another needs a right that nobody has here.
-    if !authzid.is_empty() && authzid != authcid {
-        return None;
-    }
-    credentials(Mechanism::Plain, authcid, secret)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn begin(name: &str) -> Exchange {
+        let all = Mechanism::ALL.into_iter().collect();
+        Exchange::begin(name.as_bytes(), all, Some(&UserName::new("alice").unwrap())).unwrap()
+    }
+
     fn done_with(outcome: Outcome) -> Option<(String, Vec<u8>)> {
-        match outcome {
-            Outcome::Done(credentials) => {
-                Some((credentials.user.to_string(), credentials.secret.reveal().to_vec()))
-            }
-            _ => None,
-        }
-    }
-
-    fn plain_message(message: &[u8]) -> Outcome {
-        Exchange::begin(b"plain").unwrap().response(STANDARD.encode(message).as_bytes())
-    }
-
-    #[test]
-    fn the_example_of_rfc_4616_is_read_and_written() {
-        let expected = Some(("tim".to_owned(), b"tanstaaftanstaaf".to_vec()));
-        assert_eq!(done_with(plain_message(b"\0tim\0tanstaaftanstaaf")), expected);
-        let written =
-            plain(&UserName::new("tim").unwrap(), &Secret::new("tanstaaftanstaaf").unwrap());
-        assert_eq!(*written, STANDARD.encode(b"\0tim\0tanstaaftanstaaf"));
-    }
-
-    #[test]
-    fn nobody_acts_as_somebody_else() {
-        assert!(matches!(plain_message(b"ursel\0kurt\0xipj3plmq"), Outcome::Unusable));
-        assert!(matches!(plain_message(b"kurt\0kurt\0xipj3plmq"), Outcome::Done(_)));
+        let Outcome::Done(credentials) = outcome else {
+            return None;
+        };
+        Some((credentials.user.to_string(), credentials.password()?.reveal().to_vec()))
     }
 
     #[test]
     fn a_message_of_the_wrong_form_gives_no_credentials() {
         for message in [&b""[..], b"u", b"\0u", b"\0\0p", b"\0u\0p\0", b"\0u\xff\0p", b"\0u\r\n\0p"]
         {
-            assert!(matches!(plain_message(message), Outcome::Unusable), "{message:?}");
+            let outcome = begin("plain").response(STANDARD.encode(message).as_bytes());
+            assert!(matches!(outcome, Outcome::Unusable), "{message:?}");
         }
     }
 
     #[test]
     fn base64_is_read_strictly() {
         for text in ["AHUAcA", "AHUAcA==\n", " AHUAcA==", "AHUAcB==", "AHUAcA=A", "="] {
-            let outcome = Exchange::begin(b"PLAIN").unwrap().response(text.as_bytes());
+            let outcome = begin("PLAIN").response(text.as_bytes());
             assert!(matches!(outcome, Outcome::NotBase64), "{text:?}");
         }
     }
 
     #[test]
     fn login_asks_for_the_name_and_then_for_the_secret() {
-        let mut exchange = Exchange::begin(b"LOGIN").unwrap();
+        let mut exchange = begin("LOGIN");
         assert_eq!(exchange.challenge(), ASK_USER);
         assert!(matches!(exchange.response(b"dQ=="), Outcome::Challenge(ASK_SECRET)));
         assert_eq!(done_with(exchange.response(b"cA==")), Some(("u".into(), b"p".to_vec())));
@@ -207,14 +185,28 @@ mod tests {
 
     #[test]
     fn login_asks_for_the_secret_even_when_the_name_cannot_be_one() {
-        let mut exchange = Exchange::begin(b"LOGIN").unwrap();
+        let mut exchange = begin("LOGIN");
         assert!(matches!(exchange.initial_response(b"="), Outcome::Challenge(ASK_SECRET)));
         assert!(matches!(exchange.response(b"cA=="), Outcome::Unusable));
     }
 
     #[test]
+    fn only_what_is_taken_can_begin_and_external_needs_a_certificate() {
+        let alice = UserName::new("alice").unwrap();
+        for mechanism in Mechanism::ALL {
+            let Some(name) = mechanism.sasl_name() else { continue };
+            let only = [mechanism].into_iter().collect();
+            let begins =
+                |taken, certificate| Exchange::begin(name.as_bytes(), taken, certificate).is_some();
+            assert!(begins(only, Some(&alice)));
+            assert_eq!(begins(only, None), mechanism != Mechanism::External);
+            assert!(!begins(Mechanisms::NONE, Some(&alice)));
+        }
+    }
+
+    #[test]
     fn a_debug_print_never_shows_the_exchange() {
-        let mut exchange = Exchange::begin(b"LOGIN").unwrap();
+        let mut exchange = begin("LOGIN");
         exchange.response(b"dQ==");
         assert_eq!(format!("{exchange:?}"), "Exchange(LoginSecret)");
     }

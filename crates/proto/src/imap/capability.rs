@@ -2,8 +2,10 @@
 //!
 //! Nothing here reads or writes a line; all functions are pure.
 
+use model::Mechanism;
+
 use crate::capability::contains;
-use crate::front::Privacy;
+use crate::front::{Privacy, Settings};
 
 /// What concerns the connection to the back end and not the mailbox: passed on neither before nor
 /// after login. UNAUTHENTICATE (RFC 8437) is among them because the next login of a relayed
@@ -15,12 +17,13 @@ const NEVER_PASSED_ON: [&str; 4] =
 const OURS: [&str; 7] =
     ["ID", "IMAP4rev1", "IMAP4rev2", "LITERAL+", "LITERAL-", "MAILBOX-REFERRALS", "SASL-IR"];
 
-/// The list before login: what concerns us, then what the back ends have in common (`offer`, which may
-/// be empty while none has answered).
+/// The list before login: what concerns us, then what the back ends have in common (the settings' `offer`,
+/// which may be empty while none has answered).
 ///
 /// LITERAL+ and IMAP4rev2 are offered only if the back ends have them, because clients go on using
 /// them after login.
-pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
+pub fn before_login(settings: &Settings) -> Vec<String> {
+    let offer = &*settings.offer;
     let mut list = vec!["IMAP4rev1".to_owned()];
     let mut add = |capability: &str| list.push(capability.to_owned());
     if contains(offer, "IMAP4rev2") {
@@ -29,16 +32,14 @@ pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<S
     add(if contains(offer, "LITERAL+") { "LITERAL+" } else { "LITERAL-" });
     add("SASL-IR");
     add("ID");
-    if starttls && privacy != Privacy::Tls {
+    if settings.starttls && settings.privacy != Privacy::Tls {
         add("STARTTLS");
     }
-    match privacy {
-        Privacy::ClearRefused => add("LOGINDISABLED"),
-        Privacy::ClearAllowed | Privacy::Tls => {
-            add("AUTH=PLAIN");
-            add("AUTH=LOGIN");
-        }
+    let taken = settings.taken();
+    if !taken.contains(Mechanism::Command) {
+        add("LOGINDISABLED");
     }
+    taken.sasl_names().for_each(|name| add(&format!("AUTH={name}")));
     let theirs = offer.iter().filter(|capability| {
         let is = |other: &&str| capability.eq_ignore_ascii_case(other);
         passes(capability) && !OURS.iter().any(is)
@@ -84,10 +85,25 @@ mod tests {
         text.split_whitespace().map(str::to_owned).collect()
     }
 
+    fn before(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
+        before_login(&Settings { starttls, ..Settings::for_tests(offer, privacy) })
+    }
+
+    #[test]
+    fn what_is_set_is_offered_and_external_only_with_a_certificate() {
+        let mechanisms = [Mechanism::OAuthBearer, Mechanism::External].into_iter().collect();
+        let settings = Settings { mechanisms, ..Settings::for_tests(&[], Privacy::Tls) };
+        let rest = "IMAP4rev1 LITERAL- SASL-IR ID LOGINDISABLED AUTH=OAUTHBEARER";
+        assert_eq!(before_login(&settings), list(rest));
+        let certificate = model::UserName::new("alice").ok();
+        let settings = Settings { certificate, ..settings };
+        assert_eq!(before_login(&settings), list(&format!("{rest} AUTH=EXTERNAL")));
+    }
+
     #[test]
     fn before_any_answer_there_are_imap4rev1_and_ours() {
         assert_eq!(
-            before_login(&[], Privacy::Tls, true),
+            before(&[], Privacy::Tls, true),
             list("IMAP4rev1 LITERAL- SASL-IR ID AUTH=PLAIN AUTH=LOGIN")
         );
     }
@@ -95,7 +111,7 @@ mod tests {
     #[test]
     fn where_clear_logins_are_refused_no_mechanism_is_offered() {
         assert_eq!(
-            before_login(&[], Privacy::ClearRefused, true),
+            before(&[], Privacy::ClearRefused, true),
             list("IMAP4rev1 LITERAL- SASL-IR ID STARTTLS LOGINDISABLED")
         );
     }
@@ -103,7 +119,7 @@ mod tests {
     #[test]
     fn literal_plus_and_imap4rev2_need_all_back_ends() {
         assert_eq!(
-            before_login(&list("imap4rev2 literal+ IDLE"), Privacy::ClearAllowed, false),
+            before(&list("imap4rev2 literal+ IDLE"), Privacy::ClearAllowed, false),
             list("IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=LOGIN IDLE")
         );
     }
@@ -115,7 +131,7 @@ mod tests {
              MAILBOX-REFERRALS UNAUTHENTICATE LITERAL- ID SASL-IR IDLE COMPRESS=DEFLATE",
         );
         assert_eq!(
-            before_login(&theirs, Privacy::Tls, false),
+            before(&theirs, Privacy::Tls, false),
             list("IMAP4rev1 LITERAL- SASL-IR ID AUTH=PLAIN AUTH=LOGIN IDLE COMPRESS=DEFLATE")
         );
         assert_eq!(

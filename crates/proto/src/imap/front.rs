@@ -6,13 +6,18 @@
 use std::fmt;
 
 use model::{Credentials, Mechanism, Protocol, Reason, Refusal};
+use zeroize::Zeroizing;
 
 use super::capability;
 use super::syntax::{Announced, Command, Framed, Framer, Words};
 use crate::buffer::{Buffer, Line, first_line};
-use crate::front::{Answer, Event, Privacy, Settings, TLS_HANDSHAKE, Welcome, farewell, is_http};
+use crate::front::{
+    Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, Welcome, farewell, is_http, is_loop,
+    line_limit,
+};
+use crate::identity::{Claims, ClientId};
 use crate::outbox::Outbox;
-use crate::sasl::{self, Exchange, Outcome};
+use crate::sasl::{self, Challenge, Exchange, Outcome, TokenMechanism};
 use crate::{Machine, Step};
 
 /// Commands that need a login, told from unknown ones to be of help.
@@ -64,6 +69,19 @@ pub struct Front {
     commands: u32,
     /// Whether the client asked for our capabilities: it then may not look at a response code.
     asked: Asked,
+    /// Whether an ID has come: only the first one can say who the client is.
+    identified: Identified,
+    /// Through how many proxies the connection may still go, as the peer says.
+    ttl: Option<u8>,
+    /// What the client said of itself.
+    client_id: Option<ClientId>,
+}
+
+/// Whether an ID has come over the connection as it is now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Identified {
+    No,
+    Yes,
 }
 
 /// Whether the client has sent CAPABILITY over the connection as it is now.
@@ -85,6 +103,13 @@ enum State {
     /// The owner decides on a login.
     Deciding {
         tag: Vec<u8>,
+        mechanism: Mechanism,
+    },
+    /// The client answers the challenge that says why its token is refused; then it is told so.
+    Failing {
+        tag: Vec<u8>,
+        refusal: Refusal,
+        said: Said,
     },
     /// The owner makes TLS.
     Handshake,
@@ -102,10 +127,18 @@ impl Front {
             state: State::Commands,
             commands: 0,
             asked: Asked::No,
+            identified: Identified::No,
+            ttl: None,
+            client_id: None,
         };
         let greeting = format!("* OK [CAPABILITY {}] {}", front.offer(), front.settings.greeting());
         front.out.line(&[greeting.as_bytes()]);
         front
+    }
+
+    /// What the client said of itself in ID.
+    pub fn client_id(&self) -> Option<&ClientId> {
+        self.client_id.as_ref()
     }
 
     /// What the client sent behind its login, byte for byte.
@@ -116,7 +149,7 @@ impl Front {
     /// Does what can be done with the bytes that are here; `false` if that is nothing.
     fn proceed(&mut self) -> bool {
         match self.state {
-            State::Authenticating { .. } => self.read_response(),
+            State::Authenticating { .. } | State::Failing { .. } => self.read_response(),
             State::Commands => self.read_command(),
             State::Closed | State::Deciding { .. } | State::Handshake | State::Welcomed => false,
         }
@@ -127,7 +160,8 @@ impl Front {
         if self.commands == 0 && unread.first() == Some(&TLS_HANDSHAKE) {
             return self.close_silently(Reason::ClientProtocol);
         }
-        let framed = self.framer.next(unread, self.settings.limits.line);
+        let framed =
+            self.framer.next(unread, line_limit(unread, &self.settings.limits, is_authenticate));
         match framed {
             Framed::Incomplete => return false,
             Framed::LineTooLong => return self.close(Reason::ClientLineTooLong),
@@ -185,7 +219,7 @@ impl Front {
         match head(&mut words) {
             Head::Command { name, .. } if name.eq_ignore_ascii_case(b"ID") => true,
             Head::Command { name, .. } if name.eq_ignore_ascii_case(b"LOGIN") => {
-                self.settings.privacy != Privacy::ClearRefused
+                self.settings.taken().contains(Mechanism::Command)
             }
             _ => false,
         }
@@ -228,7 +262,9 @@ impl Front {
         let Some(mechanism) = words.byte(b' ').and_then(|()| words.atom()) else {
             return self.reply(tag, "BAD Missing mechanism");
         };
-        let Some(mut exchange) = Exchange::begin(mechanism) else {
+        let Settings { mechanisms, certificate, .. } = &self.settings;
+        let begun = Exchange::begin(mechanism, *mechanisms, certificate.as_ref());
+        let Some(mut exchange) = begun else {
             return self.reply(tag, "NO Unsupported mechanism");
         };
         if self.settings.privacy == Privacy::ClearRefused {
@@ -245,7 +281,7 @@ impl Front {
     }
 
     fn read_response(&mut self) -> bool {
-        let line = match first_line(self.buffer.unread(), self.settings.limits.line) {
+        let line = match first_line(self.buffer.unread(), self.settings.limits.sasl_line) {
             Line::Incomplete => return false,
             Line::TooLong => return self.close(Reason::ClientLineTooLong),
             Line::Whole { text, whole } => self.buffer.take_line(text, whole),
@@ -255,6 +291,8 @@ impl Front {
                 let outcome = exchange.response(&line);
                 self.authenticated(tag, exchange, outcome)
             }
+            // Whatever it answers, cancelling included, it is refused (RFC 7628 section 3.2.3).
+            State::Failing { tag, refusal, said } => self.refuse(&tag, refusal, &said),
             other => {
                 self.state = other;
                 false
@@ -276,20 +314,42 @@ impl Front {
         }
     }
 
-    /// RFC 2971. What the client says of itself is not kept.
+    /// RFC 2971, answered by us.
     fn id(&mut self, tag: &[u8], mut words: Words<'_>) -> bool {
         let read = words.byte(b' ').and_then(|()| words.strings_or_nil());
-        if read.is_none() || !words.at_end() {
+        let Some(strings) = read.filter(|_| words.at_end()) else {
             return self.reply(tag, "BAD Wrong arguments");
+        };
+        let identified = std::mem::replace(&mut self.identified, Identified::Yes);
+        if identified == Identified::No && !self.identify(&strings) {
+            return self.reply(tag, "BAD Invalid ID parameters");
+        }
+        if self.client_id.is_none() {
+            self.client_id = ClientId::keep(pairs(&strings));
         }
         self.out.line(&[b"* ID (\"name\" \"Posthouse\")"]);
         self.reply(tag, "OK ID completed")
+    }
+
+    /// Reads who the client is, as the peer says; `false` if it says what cannot be.
+    fn identify(&mut self, strings: &[Option<Zeroizing<Vec<u8>>>]) -> bool {
+        let Ok(claims) = Claims::in_id(pairs(strings), self.settings.trusted) else {
+            return false;
+        };
+        self.ttl = claims.ttl;
+        if claims != Claims::default() {
+            self.out.event(Event::Identity(claims));
+        }
+        true
     }
 
     /// RFC 3501 section 6.2.3.
     fn login(&mut self, tag: &[u8], mut words: Words<'_>) -> bool {
         if self.settings.privacy == Privacy::ClearRefused {
             return self.refuse_ourselves(tag, Reason::ClientClearText);
+        }
+        if !self.settings.taken().contains(Mechanism::Command) {
+            return self.reply(tag, "NO LOGIN is disabled");
         }
         let mut argument = || words.byte(b' ').and_then(|()| words.astring());
         let (Some(user), Some(secret)) = (argument(), argument()) else {
@@ -327,24 +387,55 @@ impl Front {
     }
 
     fn ask(&mut self, tag: &[u8], credentials: Credentials) -> bool {
-        self.state = State::Deciding { tag: tag.to_vec() };
+        if is_loop(self.ttl) {
+            return self.refuse_ourselves(tag, Reason::Loop);
+        }
+        self.state = State::Deciding { tag: tag.to_vec(), mechanism: credentials.mechanism };
         self.out.event(Event::Login(credentials));
         true
     }
 
     fn refuse_ourselves(&mut self, tag: &[u8], reason: Reason) -> bool {
         self.out.event(Event::Refused(reason));
-        self.refuse(tag, reason.refusal())
+        self.refuse(tag, reason.refusal(), &Said::default())
+    }
+
+    /// Refuses a login that the owner has judged: a token only after a challenge that says why, where it
+    /// is the token's fault.
+    fn refused(&mut self, tag: Vec<u8>, mechanism: Mechanism, refusal: Refusal, said: Said) {
+        let ours = |mechanism| {
+            (refusal == Refusal::AuthenticationFailed).then(|| Challenge::ours(mechanism))
+        };
+        let challenge = TokenMechanism::of(mechanism)
+            .and_then(|mechanism| said.challenge.clone().or_else(|| ours(mechanism)));
+        match challenge {
+            Some(challenge) => {
+                self.out.line(&[b"+ ", challenge.as_str().as_bytes()]);
+                self.state = State::Failing { tag, refusal, said };
+            }
+            None => {
+                self.refuse(&tag, refusal, &said);
+            }
+        }
     }
 
     /// The one place where a refused login is put into words (RFC 5530).
-    fn refuse(&mut self, tag: &[u8], refusal: Refusal) -> bool {
-        let text = match refusal {
-            Refusal::AuthenticationFailed => "NO [AUTHENTICATIONFAILED] Authentication failed",
-            Refusal::PrivacyRequired => "NO [PRIVACYREQUIRED] Log in under TLS only",
-            Refusal::Unavailable => "NO [UNAVAILABLE] Try again later",
+    fn refuse(&mut self, tag: &[u8], refusal: Refusal, said: &Said) -> bool {
+        let (code, text) = match refusal {
+            Refusal::AuthenticationFailed => ("AUTHENTICATIONFAILED", "Authentication failed"),
+            Refusal::ContactAdmin => ("CONTACTADMIN", "Ask the administrator"),
+            Refusal::Expired => ("EXPIRED", "The password has expired"),
+            Refusal::InUse => ("INUSE", "The mailbox is in use"),
+            Refusal::Limit => ("LIMIT", "Too much at once"),
+            Refusal::LoginDelay => ("LIMIT", "Too soon after the last login"),
+            Refusal::PrivacyRequired => ("PRIVACYREQUIRED", "Log in under TLS only"),
+            Refusal::Unavailable => ("UNAVAILABLE", "Try again later"),
         };
-        self.reply(tag, text)
+        let relayed = self.settings.relayed(said);
+        // A response has one code only, and of two this one is meant for the user.
+        let code = if relayed.is_some_and(|text| text.alert) { "ALERT" } else { code };
+        let text = relayed.map_or(text, |text| text.as_str());
+        self.reply(tag, &format!("NO [{code}] {text}"))
     }
 
     fn welcome(&mut self, tag: &[u8], welcome: &Welcome) {
@@ -362,8 +453,7 @@ impl Front {
     }
 
     fn offer(&self) -> String {
-        let Settings { offer, privacy, starttls, .. } = &self.settings;
-        capability::before_login(offer, *privacy, *starttls).join(" ")
+        capability::before_login(&self.settings).join(" ")
     }
 
     fn reply(&mut self, tag: &[u8], text: &str) -> bool {
@@ -396,18 +486,21 @@ impl Machine for Front {
 
     fn answer(&mut self, answer: Answer) {
         match (std::mem::replace(&mut self.state, State::Commands), answer) {
-            (State::Deciding { tag }, Answer::Refuse(refusal)) => {
-                self.refuse(&tag, refusal);
+            (State::Deciding { tag, mechanism }, Answer::Refuse(refusal, said)) => {
+                self.refused(tag, mechanism, refusal, said);
             }
-            (State::Deciding { tag }, Answer::Welcome(welcome)) => {
+            (State::Deciding { tag, .. }, Answer::Welcome(welcome)) => {
                 self.state = State::Welcomed;
                 self.welcome(&tag, &welcome);
             }
-            (State::Handshake, Answer::TlsStarted) => {
+            (State::Handshake, Answer::TlsStarted { certificate }) => {
                 // RFC 3501 section 6.2.1: what was said before TLS counts no more.
                 self.buffer.clear();
                 self.asked = Asked::No;
-                self.settings.privacy = Privacy::Tls;
+                self.identified = Identified::No;
+                self.ttl = None;
+                self.client_id = None;
+                self.settings.tls_started(certificate);
             }
             (state, _) => self.state = state,
         }
@@ -430,6 +523,22 @@ enum Head<'a> {
     Command { tag: &'a [u8], name: &'a [u8] },
     NoName { tag: &'a [u8] },
     NoTag,
+}
+
+/// Whether a command line begins like AUTHENTICATE, which can carry a SASL response.
+fn is_authenticate(start: &[u8]) -> bool {
+    let mut words = Words::of_text(start);
+    matches!(head(&mut words), Head::Command { name, .. } if name.eq_ignore_ascii_case(b"AUTHENTICATE"))
+        && words.byte(b' ').is_some()
+}
+
+/// The names and values in an ID's list; a name that is NIL names nothing.
+fn pairs(strings: &[Option<Zeroizing<Vec<u8>>>]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    strings.chunks(2).filter_map(|pair| {
+        let name = pair.first()?.as_ref()?;
+        let value = pair.get(1).and_then(Option::as_ref);
+        Some((name.as_slice(), value.map(|value| value.as_slice())))
+    })
 }
 
 fn head<'a>(words: &mut Words<'a>) -> Head<'a> {

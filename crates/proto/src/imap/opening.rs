@@ -151,7 +151,7 @@ impl Opening {
             Kind::Tagged(..) => Some(failed(Reason::BackendStartTls, response)),
             Kind::Untagged(Word::Bye, _) => Some(failed(Reason::BackendBye, response)),
             Kind::Untagged(..) => None,
-            Kind::Continue | Kind::Foreign => Some(failed(Reason::BackendProtocol, response)),
+            Kind::Continue(_) | Kind::Foreign => Some(failed(Reason::BackendProtocol, response)),
         }
     }
 }

@@ -99,8 +99,8 @@ pub(crate) struct Response(Zeroizing<Vec<u8>>);
 /// What kind of response it is.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Kind<'a> {
-    /// `+`: we are to go on.
-    Continue,
+    /// `+`: we are to go on. With what stands behind it, and behind the space that some servers leave out.
+    Continue(&'a [u8]),
     /// None that can come now, such as another's tag.
     Foreign,
     /// The answer to our command.
@@ -136,8 +136,8 @@ impl Response {
     /// Reads the response while an answer to the command with this tag is awaited.
     pub(crate) fn kind(&self, tag: &str) -> Kind<'_> {
         let text = self.text();
-        if text.first() == Some(&b'+') {
-            return Kind::Continue;
+        if let Some(rest) = text.strip_prefix(b"+") {
+            return Kind::Continue(rest.strip_prefix(b" ").unwrap_or(rest));
         }
         match first_word(text) {
             (b"*", rest) => {
@@ -173,6 +173,14 @@ pub(crate) fn code(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let end = inside.iter().position(|byte| *byte == b']')?;
     let (name, arguments) = first_word(inside.get(..end)?);
     Some((name.to_ascii_uppercase(), arguments))
+}
+
+/// The human words of a status response's text: what stands behind its response code.
+pub(crate) fn words(text: &[u8]) -> &[u8] {
+    match text.iter().position(|byte| *byte == b']') {
+        Some(end) if text.starts_with(b"[") => text.get(end + 1..).unwrap_or_default(),
+        _ => text,
+    }
 }
 
 /// The bytes before the first space and those behind it.

@@ -207,22 +207,23 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Reads past `NIL` or a parenthesised list of strings and `NIL`s, as ID has it (RFC 2971).
-    pub(crate) fn strings_or_nil(&mut self) -> Option<()> {
+    /// Reads `NIL` or a parenthesised list of strings and `NIL`s, as ID has it (RFC 2971).
+    pub(crate) fn strings_or_nil(&mut self) -> Option<Vec<Option<Zeroizing<Vec<u8>>>>> {
+        let mut strings = Vec::new();
         if self.byte(b'(').is_none() {
-            return self.nil();
+            return self.nil().map(|()| strings);
         }
         if self.byte(b')').is_some() {
-            return Some(());
+            return Some(strings);
         }
         loop {
-            match self.rest().first()? {
-                b'"' => drop(self.quoted()?),
-                b'{' => drop(self.literal()?),
-                _ => self.nil()?,
-            }
+            strings.push(match self.rest().first()? {
+                b'"' => Some(self.quoted()?),
+                b'{' => Some(self.literal()?),
+                _ => self.nil().map(|()| None)?,
+            });
             if self.byte(b')').is_some() {
-                return Some(());
+                return Some(strings);
             }
             self.byte(b' ')?;
         }

@@ -4,54 +4,77 @@
 
 use std::fmt;
 
-use model::Reason;
+use model::{Reason, Secret};
 use zeroize::Zeroizing;
 
 use super::capability;
 use super::opening::{Opening, Progress, TOO_MUCH};
-use super::responses::{Capa, CapaReader, Next, Responses, Status};
-use crate::back::{Answer, Event, Failure, Login, Parts, Settings};
-use crate::front::Welcome;
+use super::responses::{Capa, CapaReader, Next, Responses, Status, words};
+use crate::back::{Answer, Event, Failure, How, Login, Parts, Presented, Settings, refused};
+use crate::front::{Said, Text, Welcome};
 use crate::outbox::Outbox;
-use crate::{Machine, Step, sasl};
+use crate::sasl::{Challenge, TokenMechanism};
+use crate::{Machine, Step};
 
 /// The longest command that every server takes, with its line end (RFC 2449 section 4).
 const MAX_COMMAND: usize = 255;
 
 /// The machine for one connection to a back end.
 pub struct Back {
-    login: Login,
+    settings: Settings,
+    presented: Presented,
     responses: Responses,
     out: Outbox<Event>,
     state: State,
+    xclient: Xclient,
+}
+
+/// How far the back end has been told of the client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Xclient {
+    /// Told or not to be told.
+    Done,
+    /// The next line is its answer.
+    Unanswered,
 }
 
 enum State {
     Asking(CapaReader),
     /// An event has been given that ends the machine's work.
     Ended,
-    LoggingIn {
-        form: Form,
-        parts: Parts,
-    },
+    LoggingIn(Attempt),
     Opening(Opening),
+    /// The login waits for the answer to XCLIENT.
+    Telling,
+}
+
+/// A login on its way.
+struct Attempt {
+    form: Form,
+    parts: Parts,
+    /// The mechanism, if it carries a token and its challenge has not come.
+    token: Option<TokenMechanism>,
+    challenge: Option<Challenge>,
 }
 
 /// The form of a login, which says with which word the back end asks for the next part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Form {
-    AuthPlain,
+    Auth,
     UserPass,
 }
 
 impl Back {
     /// Makes the machine for a new connection.
     pub fn new(settings: Settings, login: Login) -> Self {
+        let opening = Opening::new(settings.tls);
         Self {
-            login,
+            settings,
+            presented: Presented::new(login),
             responses: Responses::default(),
             out: Outbox::default(),
-            state: State::Opening(Opening::new(settings.tls)),
+            state: State::Opening(opening),
+            xclient: Xclient::Done,
         }
     }
 
@@ -63,7 +86,7 @@ impl Back {
     /// Does what can be done with the bytes that are here; `false` if that is nothing.
     fn proceed(&mut self) -> bool {
         match &mut self.state {
-            State::Asking(_) | State::LoggingIn { .. } => self.read_line(),
+            State::Asking(_) | State::LoggingIn(_) | State::Telling => self.read_line(),
             State::Ended => false,
             State::Opening(opening) => {
                 let progress = opening.proceed(&mut self.responses);
@@ -76,20 +99,42 @@ impl Back {
         match progress {
             Progress::Failed(failure) => self.fail(failure, b""),
             Progress::Incomplete => return false,
-            Progress::Opened if is_plain(&self.login) => self.log_in(Form::UserPass),
-            Progress::Opened => {
-                self.out.line(&[b"CAPA"]);
-                self.state = State::Asking(CapaReader::default());
-            }
+            Progress::Opened { xclient } => self.opened(xclient),
             Progress::Say(line) => self.out.line(&[line.as_bytes()]),
             Progress::StartTls => self.out.event(Event::StartTls),
         }
         true
     }
 
+    fn opened(&mut self, xclient: bool) {
+        if let Some(identity) = self.settings.identity.as_ref().filter(|_| xclient) {
+            self.out.line(&[identity.xclient().as_bytes()]);
+            self.xclient = Xclient::Unanswered;
+            if !self.settings.pipelining {
+                self.state = State::Telling;
+                return;
+            }
+        }
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        let login = &self.presented.login;
+        match &login.how {
+            How::Password(secret) if is_plain(login, secret) => {
+                self.log_in(Form::UserPass, user_pass(login, secret), None);
+            }
+            _ => {
+                self.out.line(&[b"CAPA"]);
+                self.state = State::Asking(CapaReader::default());
+            }
+        }
+    }
+
     fn read_line(&mut self) -> bool {
         match self.responses.next() {
             Next::Incomplete => return false,
+            Next::Line(line) if self.xclient == Xclient::Unanswered => self.told(&line),
             Next::Line(line) => match &mut self.state {
                 State::Asking(reader) => {
                     let capa = reader.read(&line);
@@ -102,33 +147,52 @@ impl Back {
         true
     }
 
-    fn asked(&mut self, capa: Capa, line: &[u8]) {
-        match capa {
-            Capa::List(list) if capability::has_plain(&list) => self.log_in(Form::AuthPlain),
-            // PASS takes the rest of its line as it is, whatever its bytes.
-            Capa::List(_) if !has_line_end(self.login.secret.reveal()) => {
-                self.log_in(Form::UserPass);
+    /// The answer to XCLIENT. An OK proves nothing, and a refusal is no reason to keep the user out.
+    fn told(&mut self, line: &[u8]) {
+        self.xclient = Xclient::Done;
+        match Status::read(line) {
+            Status::Ok => {}
+            Status::Err { .. } => self.out.event(self.presented.identity_refused(line)),
+            Status::Continue | Status::Other => {
+                return self.fail(Failure::said(Reason::BackendProtocol, line), line);
             }
-            Capa::List(_) => {
-                let text = "the secret does not fit on a line, and there is no SASL PLAIN";
-                self.fail(Failure::seen(Reason::BackendLoginDisabled, text), b"");
-            }
-            Capa::More => {}
-            Capa::Nonsense => self.fail(Failure::said(Reason::BackendProtocol, line), line),
+        }
+        if matches!(self.state, State::Telling) {
+            self.begin();
         }
     }
 
-    fn log_in(&mut self, form: Form) {
-        let parts = match form {
-            Form::AuthPlain => auth_plain(&self.login),
-            Form::UserPass => user_pass(&self.login),
+    fn asked(&mut self, capa: Capa, line: &[u8]) {
+        let list = match capa {
+            Capa::List(list) => list,
+            Capa::More => return,
+            Capa::Nonsense => {
+                return self.fail(Failure::said(Reason::BackendProtocol, line), line);
+            }
         };
-        self.state = State::LoggingIn { form, parts };
+        let login = &self.presented.login;
+        let offers = |name: &str| capability::has_mechanism(&list, name);
+        match (login.choose(self.settings.server.as_ref(), offers), &login.how) {
+            (Some(sasl), _) => {
+                self.presented.by(&sasl);
+                let parts = sasl.parts(&format!("AUTH {}", sasl.name), MAX_COMMAND);
+                self.log_in(Form::Auth, parts, sasl.token);
+            }
+            // PASS takes the rest of its line as it is, whatever its bytes.
+            (None, How::Password(secret)) if !has_line_end(secret.reveal()) => {
+                self.log_in(Form::UserPass, user_pass(login, secret), None);
+            }
+            (None, _) => self.fail(login.no_way(), b""),
+        }
+    }
+
+    fn log_in(&mut self, form: Form, parts: Parts, token: Option<TokenMechanism>) {
+        self.state = State::LoggingIn(Attempt { form, parts, token, challenge: None });
         self.say_part();
     }
 
     fn say_part(&mut self) {
-        if let State::LoggingIn { parts, .. } = &mut self.state
+        if let State::LoggingIn(Attempt { parts, .. }) = &mut self.state
             && let Some(part) = parts.pop_front()
         {
             self.out.bytes(&part);
@@ -136,39 +200,47 @@ impl Back {
     }
 
     fn verdict(&mut self, line: &[u8]) {
-        let State::LoggingIn { form, parts } = &self.state else {
+        let State::LoggingIn(attempt) = &mut self.state else {
             return;
         };
-        let all_said = parts.is_empty();
-        match (Status::read(line), form) {
+        let all_said = attempt.parts.is_empty();
+        match (Status::read(line), attempt.form) {
             (Status::Ok, _) if all_said => {
                 self.state = State::Ended;
                 self.out.event(Event::LoggedIn(Welcome::default()));
             }
-            (Status::Ok, Form::UserPass) | (Status::Continue, Form::AuthPlain) if !all_said => {
+            (Status::Ok, Form::UserPass) | (Status::Continue, Form::Auth) if !all_said => {
                 self.say_part();
             }
-            (Status::Err { code }, _) => {
-                let reason = self.refused(code.as_deref(), all_said);
-                self.fail(Failure::said(reason, line), line);
-            }
+            (Status::Continue, Form::Auth) if attempt.token.is_some() => self.challenged(line),
+            (Status::Err { code }, _) => self.denied(code.as_deref(), all_said, line),
             _ => self.fail(Failure::said(Reason::BackendProtocol, line), line),
         }
     }
 
-    /// What a refusal means. Only the code AUTH, or none at all, speaks of the secret; and nothing
-    /// does that comes before the secret was sent.
-    fn refused(&self, code: Option<&[u8]>, all_said: bool) -> Reason {
-        match code {
-            None | Some(b"AUTH") if all_said => self.login.whose.refused(),
-            None | Some(b"AUTH") => Reason::BackendLoginDisabled,
-            Some(_) => Reason::BackendUnavailable,
+    /// The back end says why it refuses a token.
+    fn challenged(&mut self, line: &[u8]) {
+        if let State::LoggingIn(attempt) = &mut self.state
+            && let Some(token) = attempt.token.take()
+        {
+            attempt.challenge = Challenge::read(words(line));
+            self.out.line(&[token.answer_to_challenge().as_bytes()]);
         }
+    }
+
+    fn denied(&mut self, code: Option<&[u8]>, all_said: bool, line: &[u8]) {
+        let reason = refused(code, self.presented.login.whose, all_said);
+        let challenge = match &mut self.state {
+            State::LoggingIn(attempt) => attempt.challenge.take(),
+            _ => None,
+        };
+        let said = Said { challenge, text: Text::new(words(line), false) };
+        self.fail(Failure::said(reason, line).telling(said), line);
     }
 
     fn fail(&mut self, failure: Failure, said: &[u8]) {
         self.state = State::Ended;
-        self.out.event(failure.into_event(said, &self.login));
+        self.out.event(failure.into_event(said, &self.presented));
     }
 }
 
@@ -195,13 +267,13 @@ impl Machine for Back {
 
 impl fmt::Debug for Back {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Back").field("login", &self.login).finish_non_exhaustive()
+        f.debug_struct("Back").field("login", &self.presented.login).finish_non_exhaustive()
     }
 }
 
 /// Whether every server understands USER and PASS with this name and secret.
-fn is_plain(login: &Login) -> bool {
-    let (user, secret) = (login.user.as_str().as_bytes(), login.secret.reveal());
+fn is_plain(login: &Login, secret: &Secret) -> bool {
+    let (user, secret) = (login.user.as_str().as_bytes(), secret.reveal());
     let fits = user.len().max(secret.len()) + "USER \r\n".len() <= MAX_COMMAND;
     fits && user.iter().all(u8::is_ascii_graphic)
         && secret.iter().all(|byte| matches!(byte, b' '..=b'~'))
@@ -212,19 +284,8 @@ fn has_line_end(bytes: &[u8]) -> bool {
 }
 
 /// RFC 1939 section 7.
-fn user_pass(login: &Login) -> Parts {
+fn user_pass(login: &Login, secret: &Secret) -> Parts {
     let user = [b"USER ", login.user.as_str().as_bytes(), b"\r\n"].concat();
-    let pass = [b"PASS ", login.secret.reveal(), b"\r\n"].concat();
+    let pass = [b"PASS ", secret.reveal(), b"\r\n"].concat();
     [Zeroizing::new(user), Zeroizing::new(pass)].into()
-}
-
-/// RFC 5034 section 4: with an initial response only if the command does not get too long.
-fn auth_plain(login: &Login) -> Parts {
-    let message = sasl::plain(&login.user, &login.secret);
-    let whole = Zeroizing::new([b"AUTH PLAIN ", message.as_bytes(), b"\r\n"].concat());
-    if whole.len() <= MAX_COMMAND {
-        return [whole].into();
-    }
-    let response = Zeroizing::new([message.as_bytes(), b"\r\n"].concat());
-    [Zeroizing::new(b"AUTH PLAIN\r\n".to_vec()), response].into()
 }

@@ -2,27 +2,34 @@
 //!
 //! Nothing here reads or writes a line. After login the back end itself answers CAPA.
 
-use crate::front::Privacy;
+use model::Mechanism;
+
+use crate::front::{Privacy, Settings};
 
 /// Capabilities that a back end can give after login and that are passed on when all have them
 /// (RFC 2449 section 6, RFC 6856). LANG and UTF8 are not among them: their commands are given before
 /// login, where nobody could pass them on.
 const PASSED_ON: [&str; 5] = ["EXPIRE", "LOGIN-DELAY", "PIPELINING", "TOP", "UIDL"];
 
-/// The list before login: what concerns us, then what the back ends have in common (`offer`).
-pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
+/// The list before login: what concerns us, then what the back ends have in common (the settings'
+/// `offer`).
+pub fn before_login(settings: &Settings) -> Vec<String> {
     let mut list = Vec::new();
     let mut add = |capability: &str| list.push(capability.to_owned());
-    if starttls && privacy != Privacy::Tls {
+    if settings.starttls && settings.privacy != Privacy::Tls {
         add("STLS");
     }
-    if privacy != Privacy::ClearRefused {
+    let taken = settings.taken();
+    if taken.contains(Mechanism::Command) {
         add("USER");
-        add("SASL PLAIN LOGIN");
+    }
+    let names: Vec<_> = taken.sasl_names().collect();
+    if !names.is_empty() {
+        add(&format!("SASL {}", names.join(" ")));
     }
     add("RESP-CODES");
     add("AUTH-RESP-CODE");
-    list.extend(offer.iter().filter(|capability| passes(capability)).cloned());
+    list.extend(settings.offer.iter().filter(|capability| passes(capability)).cloned());
     list
 }
 
@@ -32,12 +39,12 @@ fn passes(capability: &str) -> bool {
     harmless && PASSED_ON.iter().any(|passed| name.eq_ignore_ascii_case(passed))
 }
 
-/// Whether a list, as a back end gave it, has SASL PLAIN.
-pub(crate) fn has_plain(list: &[String]) -> bool {
+/// Whether a list, as a back end gave it, has a SASL mechanism.
+pub(crate) fn has_mechanism(list: &[String], mechanism: &str) -> bool {
     list.iter().any(|capability| {
         let mut words = capability.split(' ');
         words.next().is_some_and(|name| name.eq_ignore_ascii_case("SASL"))
-            && words.any(|mechanism| mechanism.eq_ignore_ascii_case("PLAIN"))
+            && words.any(|listed| listed.eq_ignore_ascii_case(mechanism))
     })
 }
 
@@ -49,12 +56,23 @@ mod tests {
         text.split(',').map(str::to_owned).collect()
     }
 
+    fn before(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
+        before_login(&Settings { starttls, ..Settings::for_tests(offer, privacy) })
+    }
+
+    #[test]
+    fn only_what_is_set_is_offered() {
+        let mechanisms = [Mechanism::XOAuth2, Mechanism::External].into_iter().collect();
+        let settings = Settings { mechanisms, ..Settings::for_tests(&[], Privacy::Tls) };
+        assert_eq!(before_login(&settings), list("SASL XOAUTH2,RESP-CODES,AUTH-RESP-CODE"));
+    }
+
     #[test]
     fn ours_come_first_and_only_what_can_be_kept_is_passed_on() {
         let theirs =
             list("TOP,UIDL,SASL GSSAPI,STLS,USER,UTF8,LANG,EXPIRE 60,PIPELINING,TOP\r\n-ERR");
         assert_eq!(
-            before_login(&theirs, Privacy::Tls, true),
+            before(&theirs, Privacy::Tls, true),
             list("USER,SASL PLAIN LOGIN,RESP-CODES,AUTH-RESP-CODE,TOP,UIDL,EXPIRE 60,PIPELINING")
         );
     }
@@ -62,14 +80,14 @@ mod tests {
     #[test]
     fn where_clear_logins_are_refused_no_login_is_offered() {
         assert_eq!(
-            before_login(&[], Privacy::ClearRefused, true),
+            before(&[], Privacy::ClearRefused, true),
             list("STLS,RESP-CODES,AUTH-RESP-CODE")
         );
     }
 
     #[test]
     fn sasl_plain_is_found_among_mechanisms() {
-        assert!(has_plain(&list("TOP,sasl CRAM-MD5 plain")));
-        assert!(!has_plain(&list("TOP,SASL CRAM-MD5,PLAIN")));
+        assert!(has_mechanism(&list("TOP,sasl CRAM-MD5 plain"), "PLAIN"));
+        assert!(!has_mechanism(&list("TOP,SASL CRAM-MD5,PLAIN"), "PLAIN"));
     }
 }

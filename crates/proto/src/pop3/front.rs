@@ -10,9 +10,12 @@ use zeroize::Zeroizing;
 
 use super::capability;
 use crate::buffer::{Buffer, Line, first_line};
-use crate::front::{Answer, Event, Privacy, Settings, TLS_HANDSHAKE, farewell, is_http};
+use crate::front::{
+    Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, farewell, is_http, is_loop, line_limit,
+};
+use crate::identity::Claims;
 use crate::outbox::Outbox;
-use crate::sasl::{self, Exchange, MECHANISMS, Outcome};
+use crate::sasl::{self, Challenge, Exchange, Outcome, TokenMechanism};
 use crate::{Machine, Step};
 
 /// Commands that need a login, told from unknown ones to be of help.
@@ -27,6 +30,8 @@ pub struct Front {
     state: State,
     /// Commands so far.
     commands: u32,
+    /// Through how many proxies the connection may still go, as the peer says.
+    ttl: Option<u8>,
 }
 
 enum State {
@@ -38,7 +43,14 @@ enum State {
         user: Option<Zeroizing<Vec<u8>>>,
     },
     /// The owner decides on a login.
-    Deciding,
+    Deciding {
+        mechanism: Mechanism,
+    },
+    /// The client answers the challenge that says why its token is refused; then it is told so.
+    Failing {
+        refusal: Refusal,
+        said: Said,
+    },
     /// The owner makes TLS.
     Handshake,
     Welcomed,
@@ -53,9 +65,12 @@ impl Front {
             out: Outbox::default(),
             state: State::Commands { user: None },
             commands: 0,
+            ttl: None,
         };
         let greeting = front.settings.greeting();
-        front.ok(&greeting);
+        // Only by this a proxy knows that we believe it: an OK to XCLIENT proves nothing.
+        let code = if front.settings.trusted { "[XCLIENT] " } else { "" };
+        front.ok(&format!("{code}{greeting}"));
         front
     }
 
@@ -67,16 +82,20 @@ impl Front {
     /// Does what can be done with the bytes that are here; `false` if that is nothing.
     fn proceed(&mut self) -> bool {
         let commands = match self.state {
-            State::Authenticating(_) => false,
+            State::Authenticating(_) | State::Failing { .. } => false,
             State::Commands { .. } => true,
-            State::Closed | State::Deciding | State::Handshake | State::Welcomed => return false,
+            State::Closed | State::Deciding { .. } | State::Handshake | State::Welcomed => {
+                return false;
+            }
         };
         let unread = self.buffer.unread();
         let first = commands && self.commands == 0;
         if first && unread.first() == Some(&TLS_HANDSHAKE) {
             return self.close_silently(Reason::ClientProtocol);
         }
-        let line = match first_line(unread, self.settings.limits.line) {
+        let limits = &self.settings.limits;
+        let limit = line_limit(unread, limits, |start| !commands || is_auth(start));
+        let line = match first_line(unread, limit) {
             Line::Incomplete => return false,
             Line::TooLong => return self.close(Reason::ClientLineTooLong),
             Line::Whole { text, whole } => self.buffer.take_line(text, whole),
@@ -110,6 +129,7 @@ impl Front {
             b"NOOP" => self.ok("Nothing done"),
             b"QUIT" => self.close(Reason::NoLogin),
             b"STLS" => self.stls(),
+            b"XCLIENT" if self.settings.trusted => self.xclient(argument.unwrap_or_default()),
             name if AFTER_LOGIN.contains(&name) => self.err("Log in first"),
             _ => self.err("Unknown command"),
         }
@@ -119,6 +139,9 @@ impl Front {
     fn user(&mut self, name: &[u8]) -> bool {
         if self.settings.privacy == Privacy::ClearRefused {
             return self.refuse_ourselves(Reason::ClientClearText);
+        }
+        if !self.settings.taken().contains(Mechanism::Command) {
+            return self.err("USER is disabled");
         }
         if name.is_empty() {
             return self.err("Missing name");
@@ -131,7 +154,7 @@ impl Front {
     fn pass(&mut self, secret: Option<&[u8]>) -> bool {
         if self.settings.privacy == Privacy::ClearRefused {
             // USER has been refused already; this is no attempt of its own.
-            return self.refuse(Refusal::PrivacyRequired);
+            return self.refuse(Refusal::PrivacyRequired, &Said::default());
         }
         let State::Commands { user: Some(user) } = &mut self.state else {
             return self.err("USER first");
@@ -153,10 +176,12 @@ impl Front {
         let mechanism = words.next().unwrap_or_default();
         let clear_refused = self.settings.privacy == Privacy::ClearRefused;
         if mechanism.is_empty() {
-            let list = if clear_refused { [].as_slice() } else { &MECHANISMS };
-            return self.list("Mechanisms follow", list);
+            let list: Vec<_> = self.settings.taken().sasl_names().collect();
+            return self.list("Mechanisms follow", &list);
         }
-        let Some(mut exchange) = Exchange::begin(mechanism) else {
+        let Settings { mechanisms, certificate, .. } = &self.settings;
+        let begun = Exchange::begin(mechanism, *mechanisms, certificate.as_ref());
+        let Some(mut exchange) = begun else {
             return self.err("Unsupported mechanism");
         };
         if clear_refused {
@@ -175,6 +200,8 @@ impl Front {
                 let outcome = exchange.response(line);
                 self.authenticated(exchange, outcome)
             }
+            // Whatever it answers, cancelling included, it is refused (RFC 7628 section 3.2.3).
+            State::Failing { refusal, said } => self.refuse(refusal, &said),
             other => {
                 self.state = other;
                 false
@@ -198,8 +225,7 @@ impl Front {
 
     /// RFC 2449 section 5.
     fn capa(&mut self) -> bool {
-        let Settings { offer, privacy, starttls, .. } = &self.settings;
-        let list = capability::before_login(offer, *privacy, *starttls);
+        let list = capability::before_login(&self.settings);
         let list: Vec<_> = list.iter().map(String::as_str).collect();
         self.list("Capabilities follow", &list)
     }
@@ -221,25 +247,65 @@ impl Front {
         self.ok("Begin TLS")
     }
 
+    /// What a proxy before us says of the client, in Dovecot's form.
+    fn xclient(&mut self, arguments: &[u8]) -> bool {
+        let Ok(claims) = Claims::in_xclient(arguments) else {
+            return self.err("Invalid parameters");
+        };
+        self.ttl = claims.ttl;
+        self.out.event(Event::Identity(claims));
+        self.ok("Updated")
+    }
+
     fn ask(&mut self, credentials: Credentials) -> bool {
-        self.state = State::Deciding;
+        if is_loop(self.ttl) {
+            return self.refuse_ourselves(Reason::Loop);
+        }
+        self.state = State::Deciding { mechanism: credentials.mechanism };
         self.out.event(Event::Login(credentials));
         true
     }
 
     fn refuse_ourselves(&mut self, reason: Reason) -> bool {
         self.out.event(Event::Refused(reason));
-        self.refuse(reason.refusal())
+        self.refuse(reason.refusal(), &Said::default())
+    }
+
+    /// Refuses a login that the owner has judged: a token only after a challenge that says why, where it
+    /// is the token's fault.
+    fn refused(&mut self, mechanism: Mechanism, refusal: Refusal, said: Said) {
+        let ours = |mechanism| {
+            (refusal == Refusal::AuthenticationFailed).then(|| Challenge::ours(mechanism))
+        };
+        let challenge = TokenMechanism::of(mechanism)
+            .and_then(|mechanism| said.challenge.clone().or_else(|| ours(mechanism)));
+        match challenge {
+            Some(challenge) => {
+                self.out.line(&[b"+ ", challenge.as_str().as_bytes()]);
+                self.state = State::Failing { refusal, said };
+            }
+            None => {
+                self.state = State::Commands { user: None };
+                self.refuse(refusal, &said);
+            }
+        }
     }
 
     /// The one place where a refused login is put into words (RFC 2449 section 8, RFC 3206). For
     /// privacy there is no code: AUTH would make clients forget a good password.
-    fn refuse(&mut self, refusal: Refusal) -> bool {
-        self.err(match refusal {
-            Refusal::AuthenticationFailed => "[AUTH] Authentication failed",
-            Refusal::PrivacyRequired => "Log in under TLS only",
-            Refusal::Unavailable => "[SYS/TEMP] Try again later",
-        })
+    fn refuse(&mut self, refusal: Refusal, said: &Said) -> bool {
+        let (code, text) = match refusal {
+            Refusal::AuthenticationFailed => ("[AUTH] ", "Authentication failed"),
+            Refusal::ContactAdmin => ("[SYS/PERM] ", "Ask the administrator"),
+            Refusal::Expired => ("[AUTH] ", "The password has expired"),
+            Refusal::InUse => ("[IN-USE] ", "The mailbox is in use"),
+            Refusal::Limit => ("[SYS/TEMP] ", "Too much at once"),
+            Refusal::LoginDelay => ("[LOGIN-DELAY] ", "Too soon after the last login"),
+            Refusal::PrivacyRequired => ("", "Log in under TLS only"),
+            Refusal::Unavailable => ("[SYS/TEMP] ", "Try again later"),
+        };
+        let text = self.settings.relayed(said).map_or(text, |text| text.as_str());
+        self.err(&format!("{code}{text}"))
     }
 
     fn list(&mut self, title: &str, lines: &[&str]) -> bool {
@@ -286,18 +352,18 @@ impl Machine for Front {
 
     fn answer(&mut self, answer: Answer) {
         match (&self.state, answer) {
-            (State::Deciding, Answer::Refuse(refusal)) => {
-                self.state = State::Commands { user: None };
-                self.refuse(refusal);
+            (State::Deciding { mechanism }, Answer::Refuse(refusal, said)) => {
+                self.refused(*mechanism, refusal, said);
             }
-            (State::Deciding, Answer::Welcome(_)) => {
+            (State::Deciding { .. }, Answer::Welcome(_)) => {
                 self.state = State::Welcomed;
                 self.ok("Logged in");
             }
-            (State::Handshake, Answer::TlsStarted) => {
+            (State::Handshake, Answer::TlsStarted { certificate }) => {
                 // What was said before TLS counts no more.
                 self.buffer.clear();
-                self.settings.privacy = Privacy::Tls;
+                self.ttl = None;
+                self.settings.tls_started(certificate);
                 self.state = State::Commands { user: None };
             }
             _ => {}
@@ -310,13 +376,19 @@ impl Machine for Front {
     }
 }
 
+/// Whether a command line begins like AUTH, which can carry a SASL response.
+fn is_auth(start: &[u8]) -> bool {
+    start.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "))
+}
+
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Authenticating(_) => "Front(Authenticating)",
             State::Closed => "Front(Closed)",
             State::Commands { .. } => "Front(Commands)",
-            State::Deciding => "Front(Deciding)",
+            State::Deciding { .. } => "Front(Deciding)",
+            State::Failing { .. } => "Front(Failing)",
             State::Handshake => "Front(Handshake)",
             State::Welcomed => "Front(Welcomed)",
         })

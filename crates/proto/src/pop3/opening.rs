@@ -4,7 +4,7 @@
 
 use model::Reason;
 
-use super::responses::{Next, Responses, Status};
+use super::responses::{Next, Responses, Status, code};
 use crate::back::{Failure, Tls};
 
 /// The state of the beginning.
@@ -12,6 +12,9 @@ use crate::back::{Failure, Tls};
 pub(crate) struct Opening {
     state: State,
     tls: Tls,
+    /// Whether the greeting said that it believes us. There is none after STLS, so what was said in clear
+    /// has to count: who changed it learns or hides no more than where the client is.
+    xclient: bool,
 }
 
 #[derive(Debug)]
@@ -30,7 +33,10 @@ pub(crate) enum Progress {
     /// More bytes are needed.
     Incomplete,
     /// The conversation has begun.
-    Opened,
+    Opened {
+        /// Whether the back end believes XCLIENT. That it says OK to it would prove nothing.
+        xclient: bool,
+    },
     /// This is to be said.
     Say(&'static str),
     /// TLS is to be made, then [`Opening::tls_started`] is called.
@@ -39,14 +45,14 @@ pub(crate) enum Progress {
 
 impl Opening {
     pub(crate) fn new(tls: Tls) -> Self {
-        Self { state: State::Greeting, tls }
+        Self { state: State::Greeting, tls, xclient: false }
     }
 
     /// Reads on.
     pub(crate) fn proceed(&mut self, responses: &mut Responses) -> Progress {
         match self.state {
             State::Handshake => return Progress::Incomplete,
-            State::Opened => return Progress::Opened,
+            State::Opened => return Progress::Opened { xclient: self.xclient },
             State::Greeting | State::Starting => {}
         }
         let line = match responses.next() {
@@ -68,10 +74,11 @@ impl Opening {
     }
 
     fn greeting(&mut self, line: &[u8]) -> Progress {
+        self.xclient = code(line).as_deref() == Some(b"XCLIENT");
         match (Status::read(line), self.tls) {
             (Status::Ok, Tls::AsItIs) => {
                 self.state = State::Opened;
-                Progress::Opened
+                Progress::Opened { xclient: self.xclient }
             }
             (Status::Ok, Tls::StartTls) => {
                 self.state = State::Starting;

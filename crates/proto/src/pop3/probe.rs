@@ -52,7 +52,7 @@ impl Probe {
         match progress {
             Progress::Failed(failure) => self.end(failure.into()),
             Progress::Incomplete => return false,
-            Progress::Opened => {
+            Progress::Opened { .. } => {
                 self.out.line(&[b"CAPA"]);
                 self.state = State::Asking(CapaReader::default());
             }

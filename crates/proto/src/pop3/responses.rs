@@ -76,7 +76,7 @@ impl Status {
         if word.eq_ignore_ascii_case(b"+OK") {
             Self::Ok
         } else if word.eq_ignore_ascii_case(b"-ERR") {
-            Self::Err { code: code(line.get(word.len()..).unwrap_or_default()) }
+            Self::Err { code: code(line) }
         } else if word == b"+" {
             Self::Continue
         } else {
@@ -85,10 +85,25 @@ impl Status {
     }
 }
 
-fn code(text: &[u8]) -> Option<Vec<u8>> {
-    let inside = text.strip_prefix(b" ")?.strip_prefix(b"[")?;
+/// The response code of a line in upper case, without brackets (RFC 2449 section 8).
+pub(crate) fn code(line: &[u8]) -> Option<Vec<u8>> {
+    let inside = behind_status(line).strip_prefix(b"[")?;
     let end = inside.iter().position(|byte| *byte == b']')?;
     inside.get(..end).map(<[u8]>::to_ascii_uppercase)
+}
+
+/// The human words of a line: what stands behind its status and response code.
+pub(crate) fn words(line: &[u8]) -> &[u8] {
+    let text = behind_status(line);
+    match text.iter().position(|byte| *byte == b']') {
+        Some(end) if text.starts_with(b"[") => text.get(end + 1..).unwrap_or_default(),
+        _ => text,
+    }
+}
+
+fn behind_status(line: &[u8]) -> &[u8] {
+    let space = line.iter().position(|byte| *byte == b' ');
+    space.and_then(|space| line.get(space + 1..)).unwrap_or_default()
 }
 
 /// Reads the answer to CAPA line by line.

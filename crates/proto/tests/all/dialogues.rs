@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Protocol, Refusal, Secret, UserName};
-use proto::back::{self, Back, Login, Tls, Whose};
-use proto::front::{self, Front, Limits, Privacy, Welcome};
+use model::{Mechanism, Mechanisms, Protocol, Refusal, Secret, Token, UserName};
+use proto::back::{self, Back, How, Login, Tls, Whose};
+use proto::front::{self, Front, Limits, Privacy, Said, Text, Welcome};
+use proto::identity::{ClientId, Identity, SessionName, Transport};
 use proto::probe::Probe;
-use proto::{Machine, capability};
+use proto::sasl::{Challenge, TokenMechanism};
+use proto::{Machine, Step, capability};
 
 use crate::dialogue::{Dialogue, Side, Turn, bytes, same};
 use crate::drive::{Did, Driver, Shown};
@@ -204,14 +206,18 @@ fn answers<A>(dialogue: &Dialogue, read: impl Fn(&str) -> A) -> Vec<A> {
 }
 
 fn front_answer(text: &str) -> front::Answer {
-    let words = |list: &str| list.split_whitespace().map(str::to_owned).collect();
+    let list = |list: &str| list.split_whitespace().map(str::to_owned).collect();
+    let welcome =
+        |capabilities| front::Answer::Welcome(Welcome { capabilities, ..Welcome::default() });
+    let certificate = |name: &str| UserName::new(name).ok();
     match text.split_once(' ').unwrap_or((text, "")) {
-        ("refuse", "authentication-failed") => front::Answer::Refuse(Refusal::AuthenticationFailed),
-        ("refuse", "privacy-required") => front::Answer::Refuse(Refusal::PrivacyRequired),
-        ("refuse", "unavailable") => front::Answer::Refuse(Refusal::Unavailable),
-        ("tls", "") => front::Answer::TlsStarted,
-        ("welcome", "") => front::Answer::Welcome(Welcome { capabilities: None }),
-        ("welcome", list) => front::Answer::Welcome(Welcome { capabilities: Some(words(list)) }),
+        ("refuse", how) => {
+            let (word, said) = how.split_once(' ').unwrap_or((how, ""));
+            front::Answer::Refuse(refusal(word), self::said(said))
+        }
+        ("tls", name) => front::Answer::TlsStarted { certificate: certificate(name) },
+        ("welcome", "") => welcome(None),
+        ("welcome", words) => welcome(Some(list(words))),
         _ => panic!("a front knows no answer {text:?}"),
     }
 }
@@ -219,6 +225,30 @@ fn front_answer(text: &str) -> front::Answer {
 fn back_answer(text: &str) -> back::Answer {
     assert_eq!(text, "tls", "a back knows no other answer");
     back::Answer::TlsStarted
+}
+
+fn refusal(word: &str) -> Refusal {
+    match word {
+        "authentication-failed" => Refusal::AuthenticationFailed,
+        "in-use" => Refusal::InUse,
+        "privacy-required" => Refusal::PrivacyRequired,
+        "unavailable" => Refusal::Unavailable,
+        other => panic!("there is no refusal {other:?}"),
+    }
+}
+
+/// `challenge BASE64`, `text WORDS` or `alert WORDS`.
+fn said(text: &str) -> Said {
+    let nothing = Said::default();
+    match text.split_once(' ') {
+        None => nothing,
+        Some(("challenge", base64)) => {
+            Said { challenge: Some(Challenge::read(base64.as_bytes()).unwrap()), ..nothing }
+        }
+        Some((kind, words)) => {
+            Said { text: Text::new(words.as_bytes(), kind == "alert"), ..nothing }
+        }
+    }
 }
 
 fn front_settings(protocol: Protocol, dialogue: &Dialogue) -> front::Settings {
@@ -243,21 +273,79 @@ fn front_settings(protocol: Protocol, dialogue: &Dialogue) -> front::Settings {
             commands: number("commands").unwrap_or(defaults.commands),
             literal: number("literal").map_or(defaults.literal, |number| number as usize),
             line: number("line").map_or(defaults.line, |number| number as usize),
+            sasl_line: number("sasl-line").map_or(defaults.sasl_line, |number| number as usize),
         },
+        mechanisms: dialogue.setting("mechanisms").map_or_else(Mechanisms::default, |words| {
+            let named = |word| {
+                Mechanism::ALL.into_iter().find(|mechanism| mechanism.word() == word).unwrap()
+            };
+            words.split(' ').map(named).collect()
+        }),
+        certificate: dialogue.setting("certificate").map(|name| UserName::new(name).unwrap()),
+        relay_text: dialogue.setting("relay-text").is_some(),
+        trusted: dialogue.setting("trusted").is_some(),
     }
 }
 
 fn back_settings(dialogue: &Dialogue) -> back::Settings {
     let tls = if dialogue.setting("starttls").is_some() { Tls::StartTls } else { Tls::AsItIs };
-    back::Settings { tls }
+    back::Settings {
+        identity: dialogue.setting("identity").map(|_| Arc::new(identity())),
+        client_id: dialogue.setting("client-id").map(client_id),
+        pipelining: dialogue.setting("pipelining").is_some(),
+        server: dialogue.setting("server").map(|server| server.parse().unwrap()),
+        ..back::Settings::new(tls)
+    }
+}
+
+/// The identity in all dialogues that have one.
+fn identity() -> Identity {
+    Identity {
+        client: "192.0.2.1:4711".parse().unwrap(),
+        connected: "[2001:db8::1]:993".parse().unwrap(),
+        forward: vec![
+            ("country".to_owned(), "se".to_owned()),
+            ("a-name-of-over-20-bytes".to_owned(), "x".to_owned()),
+        ],
+        server_name: Some("mail.example.org".parse().unwrap()),
+        session: SessionName::new("s1").unwrap(),
+        transport: Transport::Tls,
+        ttl: 7,
+    }
+}
+
+/// What a front keeps of an ID.
+fn client_id(list: &str) -> ClientId {
+    let settings = front_settings(Protocol::Imap, &Dialogue::read(""));
+    let mut front = Front::new(Protocol::Imap, settings);
+    front.receive(format!("a ID {list}\r\n").as_bytes());
+    while !matches!(front.step(), Step::Read) {}
+    front.client_id().unwrap().clone()
 }
 
 fn login(dialogue: &Dialogue) -> Login {
+    let secret = bytes(dialogue.setting("secret").unwrap_or("sesame"));
+    let password = || Secret::new(secret.clone()).unwrap();
     Login {
         user: UserName::from_bytes(&bytes(dialogue.setting("user").unwrap_or("alice"))).unwrap(),
-        secret: Secret::new(bytes(dialogue.setting("secret").unwrap_or("sesame"))).unwrap(),
+        how: match dialogue.setting("how").map(|how| how.split_once(' ').unwrap_or((how, ""))) {
+            None => How::Password(password()),
+            Some(("authzid", authcid)) => {
+                How::Authzid { authcid: UserName::new(authcid).unwrap(), secret: password() }
+            }
+            Some(("external", _)) => How::External,
+            Some(("token", mechanism)) => How::Token {
+                mechanism: match mechanism {
+                    "oauthbearer" => TokenMechanism::OAuthBearer,
+                    _ => TokenMechanism::XOAuth2,
+                },
+                token: Token::new(secret).unwrap(),
+            },
+            Some((other, _)) => panic!("nobody logs in by {other:?}"),
+        },
         whose: match dialogue.setting("whose") {
             None | Some("client") => Whose::Client,
+            Some("directory") => Whose::Directory,
             Some("posthouse") => Whose::Posthouse,
             Some(other) => panic!("there is nobody {other:?}"),
         },

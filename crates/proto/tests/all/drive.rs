@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use model::Proof;
+use proto::identity::{Claims, Transport};
 use proto::{Machine, Step, back, front, probe};
 
 /// What a machine did, in order. What was written between two events is one entry.
@@ -22,12 +24,17 @@ impl Shown for front::Event {
     fn shown(&self) -> String {
         match self {
             Self::Closed(reason) => format!("closed {reason}"),
-            Self::Login(credentials) => format!(
-                "login {} {} \"{}\"",
-                credentials.mechanism.word(),
-                credentials.user,
-                credentials.secret.reveal().escape_ascii()
-            ),
+            Self::Identity(claims) => shown_claims(claims),
+            Self::Login(credentials) => {
+                let proof = match &credentials.proof {
+                    Proof::Certificate => "certificate".to_owned(),
+                    Proof::Password(secret) => format!("\"{}\"", secret.reveal().escape_ascii()),
+                    Proof::Token(token) => {
+                        format!("token \"{}\"", token.secret().reveal().escape_ascii())
+                    }
+                };
+                format!("login {} {} {proof}", credentials.mechanism.word(), credentials.user)
+            }
             Self::Refused(reason) => format!("refused {reason}"),
             Self::StartTls => "starttls".to_owned(),
         }
@@ -45,11 +52,20 @@ impl Shown for front::Event {
 impl Shown for back::Event {
     fn shown(&self) -> String {
         match self {
-            Self::Failed { reason, detail } => format!("failed {reason}: {detail}"),
-            Self::LoggedIn(welcome) => match &welcome.capabilities {
-                Some(list) => format!("logged-in {}", list.join(" ")),
-                None => "logged-in".to_owned(),
+            Self::Failed { reason, detail, said } => match &said.challenge {
+                Some(challenge) => {
+                    format!("failed {reason} challenge {}: {detail}", challenge.as_str())
+                }
+                None => format!("failed {reason}: {detail}"),
             },
+            Self::IdentityRefused { detail } => format!("identity-refused: {detail}"),
+            Self::LoggedIn(welcome) => {
+                let word = if welcome.unauthenticate { "logged-in (framed)" } else { "logged-in" };
+                match &welcome.capabilities {
+                    Some(list) => format!("{word} {}", list.join(" ")),
+                    None => word.to_owned(),
+                }
+            }
             Self::StartTls => "starttls".to_owned(),
         }
     }
@@ -59,8 +75,31 @@ impl Shown for back::Event {
     }
 
     fn ends(&self) -> bool {
-        !self.awaits_answer()
+        matches!(self, Self::Failed { .. } | Self::LoggedIn(_))
     }
+}
+
+fn shown_claims(claims: &Claims) -> String {
+    let mut shown = "identity".to_owned();
+    let mut add = |name: &str, value: Option<String>| {
+        shown.extend(value.map(|value| format!(" {name}={value}")));
+    };
+    add("client", claims.client.map(|address| address.to_string()));
+    add("connected", claims.connected.map(|address| address.to_string()));
+    add("session", claims.session.as_ref().map(|session| session.as_str().to_owned()));
+    add("ttl", claims.ttl.map(|ttl| ttl.to_string()));
+    add(
+        "transport",
+        claims.transport.map(|transport| match transport {
+            Transport::Insecure => "insecure".to_owned(),
+            Transport::Tls => "TLS".to_owned(),
+        }),
+    );
+    add("name", claims.server_name.as_ref().map(ToString::to_string));
+    for (name, value) in &claims.forward {
+        add(name, Some(value.clone()));
+    }
+    shown
 }
 
 impl Shown for probe::Event {

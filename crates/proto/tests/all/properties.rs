@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use model::{Protocol, Refusal, Secret, UserName};
+use model::{Credentials, Mechanism, Proof, Protocol, Refusal, Secret, Token, UserName};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
-use proto::back::{self, Back, Login, Tls, Whose};
-use proto::front::{self, Front, Limits, Privacy, Welcome};
+use proto::back::{self, Back, How, Login, Tls, Whose};
+use proto::front::{self, Front, Limits, Privacy, Said, Welcome};
+use proto::identity::{Identity, SessionName, Transport};
 use proto::probe::Probe;
+use proto::proxy_protocol::{self, Addresses, Header, Parsed};
+use proto::sasl::TokenMechanism;
 use proto::{Machine, Step};
 
 use crate::drive::{Did, Driver, Shown};
 
-const LIMITS: Limits = Limits { commands: 12, literal: 20, line: 60 };
+const LIMITS: Limits = Limits { commands: 12, literal: 20, line: 60, sasl_line: 90 };
 /// What a back end may say before its verdict, and a line more.
 const BACK_BOUND: usize = 72 * 1024;
 
@@ -28,6 +31,10 @@ fn settings(privacy: Privacy, limits: Limits) -> front::Settings {
         offer: ["IDLE".to_owned(), "UIDL".to_owned()].into(),
         greeting_name: Arc::from("test"),
         limits,
+        mechanisms: Mechanism::ALL.into_iter().collect(),
+        certificate: UserName::new("alice").ok(),
+        relay_text: false,
+        trusted: true,
     }
 }
 
@@ -64,6 +71,14 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         "{999999999999999999999}\r\n",
         "abc",
         "AUTHENTICATE ",
+        "EXTERNAL",
+        "XOAUTH2",
+        "OAUTHBEARER ",
+        "dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=",
+        "bixhPWFsaWNlLAFhdXRoPUJlYXJlciB0AQE=",
+        "XCLIENT ADDR=192.0.2.1",
+        " TTL=1",
+        "x-proxy-ttl\" \"1",
         "PLAIN",
         "LOGIN",
         " =",
@@ -93,6 +108,9 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         "ph2 OK",
         "ph4 OK",
         "ph4 NO ",
+        "ph7 OK",
+        "ph7 NO [SERVERBUG]",
+        "+ eyJ9",
         "ph5 OK",
         "+ ",
         "+OK",
@@ -118,6 +136,13 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
         "a AUTHENTICATE PLAIN AGEAYg==",
         "a AUTHENTICATE PLAIN\r\n*",
         "a AUTHENTICATE LOGIN\r\nYQ==\r\nYg==",
+        "a AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=",
+        "a AUTHENTICATE OAUTHBEARER\r\nbixhPWFsaWNlLAFhdXRoPUJlYXJlciB0AQE=",
+        "a AUTHENTICATE EXTERNAL =",
+        "AUTH XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=",
+        "AUTH EXTERNAL\r\nYWxpY2U=",
+        "XCLIENT ADDR=192.0.2.1 TTL=3",
+        "a ID (\"x-originating-ip\" \"192.0.2.1\")",
         "a CAPABILITY",
         "a ID (\"x\" NIL)",
         "a NOOP",
@@ -142,11 +167,15 @@ fn decisions() -> impl Strategy<Value = Vec<bool>> {
 }
 
 fn front_answers(decisions: &[bool]) -> Vec<front::Answer> {
-    let answer = |welcome: &bool| match welcome {
-        true => front::Answer::Welcome(Welcome { capabilities: Some(vec!["IDLE".to_owned()]) }),
-        false => front::Answer::Refuse(Refusal::Unavailable),
+    let answer = |yes: &bool| match yes {
+        true => front::Answer::Welcome(welcome()),
+        false => front::Answer::Refuse(Refusal::AuthenticationFailed, Said::default()),
     };
     decisions.iter().map(answer).collect()
+}
+
+fn welcome() -> Welcome {
+    Welcome { capabilities: Some(vec!["IDLE".to_owned()]), unauthenticate: false }
 }
 
 /// Cuts a stream at these places.
@@ -211,7 +240,7 @@ proptest! {
         }
         refuse_everything(&mut front);
         // A command's text, two literals, line ends and the piece that came last.
-        let bound = LIMITS.line + 2 * LIMITS.literal + 20 + 7;
+        let bound = LIMITS.sasl_line + 2 * LIMITS.literal + 20 + 7;
         prop_assert!(front.into_rest().len() <= bound);
     }
 
@@ -220,18 +249,25 @@ proptest! {
         protocol in protocol(),
         starttls in any::<bool>(),
         plain in any::<bool>(),
+        (identified, pipelining) in any::<(bool, bool)>(),
+        how in how(),
         pieces in vec(piece(), 0..60),
         flood in (any::<bool>(), piece()),
     ) {
-        let settings = back::Settings { tls: if starttls { Tls::StartTls } else { Tls::AsItIs } };
+        let settings = back::Settings {
+            identity: identified.then(|| Arc::new(identity())),
+            pipelining,
+            ..back::Settings::new(if starttls { Tls::StartTls } else { Tls::AsItIs })
+        };
         let greeting: &[u8] = match (protocol, plain) {
-            (Protocol::Imap, true) => b"* OK [CAPABILITY AUTH=PLAIN STARTTLS] x\r\n",
+            (Protocol::Imap, true) => b"* OK [CAPABILITY AUTH=PLAIN AUTH=XOAUTH2 STARTTLS ID] x\r\n",
             (Protocol::Imap, false) => b"* OK [CAPABILITY STARTTLS] x\r\n",
-            (Protocol::Pop3, _) => b"+OK\r\n",
+            (Protocol::Pop3, _) => b"+OK [XCLIENT]\r\n",
         };
         let pieces = [pieces, if flood.0 { vec![flood.1; 3000] } else { Vec::new() }].concat();
-        let login = login(UserName::new("al ice").unwrap(), Secret::new("x\"y").unwrap());
-        let mut back = Driver::new(Back::new(protocol, settings, login), [back::Answer::TlsStarted]);
+        let login = login(UserName::new("al ice").unwrap(), how);
+        let back = Back::new(protocol, settings.clone(), login);
+        let mut back = Driver::new(back, [back::Answer::TlsStarted]);
         let mut probe = Driver::new(Probe::new(protocol, settings), [back::Answer::TlsStarted]);
         back.feed(greeting, usize::MAX);
         probe.feed(greeting, usize::MAX);
@@ -245,17 +281,18 @@ proptest! {
     #[test]
     fn how_a_back_end_s_stream_is_cut_changes_nothing(
         protocol in protocol(),
+        how in how(),
         pieces in vec(piece(), 0..30),
         places in vec(any::<Index>(), 0..8),
     ) {
         let greeting = match protocol {
-            Protocol::Imap => "* OK [CAPABILITY AUTH=PLAIN SASL-IR] x\r\n",
+            Protocol::Imap => "* OK [CAPABILITY AUTH=PLAIN AUTH=OAUTHBEARER SASL-IR] x\r\n",
             Protocol::Pop3 => "+OK\r\n",
         };
         let stream = [greeting.as_bytes().to_vec(), pieces.concat()].concat();
         let work = |pieces: &[&[u8]]| {
-            let settings = back::Settings { tls: Tls::AsItIs };
-            let login = login(UserName::new("alice").unwrap(), Secret::new("x").unwrap());
+            let settings = back::Settings::new(Tls::AsItIs);
+            let login = login(UserName::new("alice").unwrap(), how.clone());
             let mut driver = Driver::new(Back::new(protocol, settings, login), []);
             for piece in pieces {
                 driver.feed(piece, usize::MAX);
@@ -269,24 +306,75 @@ proptest! {
     fn a_front_reads_the_credentials_that_a_back_writes(
         protocol in protocol(),
         user in user_name(),
-        secret in secret(),
-        list in subsequence(vec!["AUTH=PLAIN", "SASL-IR", "LITERAL+", "LITERAL-"], 0..=4),
+        how in how(),
+        list in subsequence(
+            vec![
+                "AUTH=PLAIN",
+                "AUTH=EXTERNAL",
+                "AUTH=OAUTHBEARER",
+                "AUTH=XOAUTH2",
+                "SASL-IR",
+                "LITERAL+",
+                "LITERAL-",
+            ],
+            0..=7,
+        ),
     ) {
-        let sent = login(user, secret);
+        let sent = login(user, how);
         match meet(protocol, sent.clone(), &list) {
-            Met::LoggedIn { user, secret, welcome } => {
-                prop_assert_eq!(user, sent.user);
-                prop_assert!(secret.matches(&sent.secret));
+            Met::LoggedIn { credentials, welcome } => {
+                prop_assert_eq!(&credentials.user, &sent.user);
+                prop_assert!(is_proof(&sent.how, &credentials));
                 let list = (protocol == Protocol::Imap).then(|| vec!["IDLE".to_owned()]);
                 prop_assert_eq!(welcome.capabilities, list);
             }
-            Met::Not(why) => {
-                // POP3 without SASL has no way to write a line end.
-                let line_end = sent.secret.reveal().iter().any(|byte| b"\r\n".contains(byte));
-                let no_way = protocol == Protocol::Pop3 && !list.contains(&"AUTH=PLAIN") && line_end;
-                prop_assert!(no_way, "{}", why);
-            }
+            Met::Not(why) => prop_assert!(has_no_way(protocol, &sent.how, &list), "{}", why),
         }
+    }
+
+    #[test]
+    fn a_proxy_header_is_read_as_it_was_built(
+        client in any::<std::net::SocketAddr>(),
+        connected in any::<std::net::SocketAddr>(),
+        tls in any::<Option<(bool, bool)>>(),
+        unique_id in proptest::option::of(vec(any::<u8>(), 0..=128)),
+        rest in vec(any::<u8>(), 0..40),
+    ) {
+        let plain = |address: std::net::SocketAddr| {
+            std::net::SocketAddr::new(address.ip().to_canonical(), address.port())
+        };
+        let (client, connected) = (plain(client), plain(connected));
+        let addresses = Addresses { client, connected };
+        let tls = tls.map(|(certificate, version)| proxy_protocol::Tls {
+            certificate,
+            common_name: UserName::new("alice").ok().filter(|_| certificate),
+            version: version.then(|| "TLSv1.3".to_owned()),
+        });
+        let header = Header { addresses: Some(addresses), tls, unique_id, ..Header::default() };
+        let built = proxy_protocol::build_v2(&header);
+        let parsed = proxy_protocol::parse(&[&built[..], &rest].concat());
+        prop_assert_eq!(parsed, Parsed::Done { used: built.len(), header });
+        let built = proxy_protocol::build_v1(addresses);
+        let header = Header { addresses: Some(addresses), ..Header::default() };
+        let parsed = proxy_protocol::parse(&[&built[..], &rest].concat());
+        prop_assert_eq!(parsed, Parsed::Done { used: built.len(), header });
+    }
+
+    #[test]
+    fn how_a_proxy_header_is_cut_changes_nothing(
+        kind in 0..3_u8,
+        command in select(vec![0x20_u8, 0x21, 0x22]),
+        family in select(vec![0_u8, 0x11, 0x21, 0x31]),
+        bytes in vec(any::<u8>(), 0..300),
+        place in any::<Index>(),
+    ) {
+        let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        let start = [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[command, family], &length].concat();
+        let start: &[u8] = match kind { 0 => b"PROXY ", 1 => &start, _ => b"" };
+        let stream = [start, &bytes].concat();
+        let whole = proxy_protocol::parse(&stream);
+        let part = proxy_protocol::parse(&stream[..place.index(stream.len() + 1)]);
+        prop_assert!(part == Parsed::NeedMore || part == whole, "{:?} {:?}", part, whole);
     }
 }
 
@@ -295,17 +383,68 @@ fn refuse_everything(front: &mut Front) {
     loop {
         match front.step() {
             Step::Event(front::Event::Login(_)) => {
-                front.answer(front::Answer::Refuse(Refusal::Unavailable));
+                let refusal = Refusal::AuthenticationFailed;
+                front.answer(front::Answer::Refuse(refusal, Said::default()));
             }
-            Step::Event(front::Event::StartTls) => front.answer(front::Answer::TlsStarted),
+            Step::Event(front::Event::StartTls) => {
+                front.answer(front::Answer::TlsStarted { certificate: None });
+            }
             Step::Event(_) | Step::Write(_) => {}
             Step::Read => return,
         }
     }
 }
 
-fn login(user: UserName, secret: Secret) -> Login {
-    Login { user, secret, whose: Whose::Client }
+fn login(user: UserName, how: How) -> Login {
+    Login { user, how, whose: Whose::Client }
+}
+
+fn identity() -> Identity {
+    Identity {
+        client: "192.0.2.1:4711".parse().unwrap(),
+        connected: "192.0.2.2:993".parse().unwrap(),
+        forward: Vec::new(),
+        server_name: None,
+        session: SessionName::new("s1").unwrap(),
+        transport: Transport::Tls,
+        ttl: 7,
+    }
+}
+
+/// Every way to log in that a front can read.
+fn how() -> impl Strategy<Value = How> {
+    let token = "[!-~]{1,20}|[!-~]{3000}".prop_map(|token| Token::new(token).unwrap());
+    let mechanism = select(vec![TokenMechanism::OAuthBearer, TokenMechanism::XOAuth2]);
+    prop_oneof![
+        3 => secret().prop_map(How::Password),
+        2 => (mechanism, token).prop_map(|(mechanism, token)| How::Token { mechanism, token }),
+        1 => Just(How::External),
+    ]
+}
+
+/// Whether a front read what a back was to prove.
+fn is_proof(how: &How, read: &Credentials) -> bool {
+    match (how, &read.proof) {
+        (How::Password(sent), Proof::Password(read)) => sent.matches(read),
+        (How::Token { token, .. }, Proof::Token(read)) => token.secret().matches(read.secret()),
+        (How::External, Proof::Certificate) => true,
+        _ => false,
+    }
+}
+
+/// Whether a back end that can do `list` cannot be logged in to so.
+fn has_no_way(protocol: Protocol, how: &How, list: &[&str]) -> bool {
+    let lacks = |mechanism: &str| !list.contains(&mechanism);
+    match how {
+        How::Authzid { .. } => true,
+        How::External => lacks("AUTH=EXTERNAL"),
+        // POP3 without SASL has no way to write a line end.
+        How::Password(secret) => {
+            let line_end = secret.reveal().iter().any(|byte| b"\r\n".contains(byte));
+            protocol == Protocol::Pop3 && lacks("AUTH=PLAIN") && line_end
+        }
+        How::Token { .. } => lacks("AUTH=OAUTHBEARER") && lacks("AUTH=XOAUTH2"),
+    }
 }
 
 fn user_name() -> impl Strategy<Value = UserName> {
@@ -323,21 +462,28 @@ fn secret() -> impl Strategy<Value = Secret> {
 }
 
 enum Met {
-    LoggedIn { user: UserName, secret: Secret, welcome: Welcome },
+    LoggedIn { credentials: Credentials, welcome: Welcome },
     Not(String),
 }
 
 /// Lets a back log in to a front that claims to be able to do `list`.
 fn meet(protocol: Protocol, login: Login, list: &[&str]) -> Met {
-    let mut front = Front::new(protocol, settings(Privacy::Tls, Limits::default()));
-    let mut back = Back::new(protocol, back::Settings { tls: Tls::AsItIs }, login);
+    let settings = front::Settings {
+        certificate: Some(login.user.clone()),
+        ..settings(Privacy::Tls, Limits::default())
+    };
+    let mut front = Front::new(protocol, settings);
+    let mut back = Back::new(protocol, back::Settings::new(Tls::AsItIs), login);
     assert!(matches!(front.step(), Step::Write(_)), "a front greets first");
+    let names: Vec<_> = list.iter().filter_map(|word| word.strip_prefix("AUTH=")).collect();
     let (greeting, capa) = match protocol {
-        Protocol::Imap => (format!("* OK [CAPABILITY {}] hello\r\n", list.join(" ")), ""),
-        Protocol::Pop3 if list.contains(&"AUTH=PLAIN") => {
-            ("+OK\r\n".to_owned(), "+OK\r\nSASL PLAIN\r\n.\r\n")
+        Protocol::Imap => {
+            (format!("* OK [CAPABILITY {}] hello\r\n", list.join(" ")), String::new())
         }
-        Protocol::Pop3 => ("+OK\r\n".to_owned(), "-ERR\r\n"),
+        Protocol::Pop3 if names.is_empty() => ("+OK\r\n".to_owned(), "-ERR\r\n".to_owned()),
+        Protocol::Pop3 => {
+            ("+OK\r\n".to_owned(), format!("+OK\r\nSASL {}\r\n.\r\n", names.join(" ")))
+        }
     };
     back.receive(greeting.as_bytes());
     let mut read = None;
@@ -346,16 +492,14 @@ fn meet(protocol: Protocol, login: Login, list: &[&str]) -> Met {
             Step::Write(bytes) if bytes == b"CAPA\r\n" => back.receive(capa.as_bytes()),
             Step::Write(bytes) => front.receive(&bytes),
             Step::Event(back::Event::LoggedIn(welcome)) => {
-                let (user, secret) = read.unwrap();
-                return Met::LoggedIn { user, secret, welcome };
+                return Met::LoggedIn { credentials: read.unwrap(), welcome };
             }
             Step::Event(event) => return Met::Not(event.shown()),
             Step::Read => match front.step() {
                 Step::Write(bytes) => back.receive(&bytes),
                 Step::Event(front::Event::Login(credentials)) => {
-                    read = Some((credentials.user, credentials.secret));
-                    let capabilities = Some(vec!["IDLE".to_owned()]);
-                    front.answer(front::Answer::Welcome(Welcome { capabilities }));
+                    read = Some(credentials);
+                    front.answer(front::Answer::Welcome(welcome()));
                 }
                 Step::Event(event) => return Met::Not(event.shown()),
                 Step::Read => return Met::Not("both wait".to_owned()),
@@ -368,8 +512,8 @@ fn meet(protocol: Protocol, login: Login, list: &[&str]) -> Met {
 fn a_debug_print_of_a_machine_never_shows_what_it_holds() {
     for protocol in Protocol::ALL {
         let secret = Secret::new("hunter2").unwrap();
-        let back_settings = back::Settings { tls: Tls::AsItIs };
-        let login = login(UserName::new("alice").unwrap(), secret);
+        let back_settings = back::Settings::new(Tls::AsItIs);
+        let login = login(UserName::new("alice").unwrap(), How::Password(secret));
         let mut back = Back::new(protocol, back_settings, login);
         back.receive(b"* OK [CAPABILITY X]\r\n+OK\r\n");
         let mut front = Front::new(protocol, settings(Privacy::Tls, Limits::default()));

@@ -116,7 +116,7 @@ fn an_unfinished_quote_never_reaches_into_a_literal() {
 fn the_arguments_of_id_are_nil_or_a_list() {
     for good in ["NIL", "nil", "()", "(\"a\" NIL)", "(\"a\" \"b\\\"\" \"c\" NIL)"] {
         let mut words = Words::of_text(good.as_bytes());
-        assert_eq!(words.strings_or_nil().map(|()| words.at_end()), Some(true), "{good}");
+        assert_eq!(words.strings_or_nil().map(|_| words.at_end()), Some(true), "{good}");
     }
     for bad in ["", "(", "(\"a\"", "(a)", "(\"a\"\"b\")", "\"a\"", "((NIL))"] {
         assert_eq!(Words::of_text(bad.as_bytes()).strings_or_nil(), None, "{bad}");
