@@ -312,6 +312,10 @@ impl Failure {
     /// As an event, without the secret where the back end repeated it.
     pub(crate) fn into_event(self, said: &[u8], presented: &Presented) -> Event {
         let Self { reason, detail, mut told } = self;
+        // What is said of a secret that is not the client's own is not for the client.
+        if matches!(reason, Reason::BackendMasterRefused | Reason::DirectorySecretRefused) {
+            told.text = None;
+        }
         if presented.is_repeated_in(said) {
             told.text = None;
             return Event::Failed { reason, detail: REPEATED.to_owned(), said: told };
