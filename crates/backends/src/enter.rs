@@ -6,7 +6,7 @@ use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Targ
 use proto::{
     Machine, Step,
     back::{self, Answer, Back, Event},
-    front::Welcome,
+    front::{Said, Welcome},
 };
 use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -38,10 +38,25 @@ pub struct Failure {
     pub reason: Reason,
     /// What was seen, for the log.
     pub detail: String,
+    /// What the back end said, for the client.
+    pub said: Said,
 }
 
 /// Why, and what was seen.
 pub(crate) type Trouble = (Reason, String);
+
+/// The same, and what the back end said for the client.
+struct Refused {
+    reason: Reason,
+    detail: String,
+    said: Said,
+}
+
+impl From<Trouble> for Refused {
+    fn from((reason, detail): Trouble) -> Self {
+        Self { reason, detail, said: Said::default() }
+    }
+}
 
 impl Backends {
     /// Logs the user in at his back end. The secret is sent after greeting and TLS, never before.
@@ -62,20 +77,22 @@ impl Backends {
                 backend: target.map(|target| target.backend.clone()),
                 reason: Reason::DirectoryMisconfigured,
                 detail: "the directory's answer names no back end that there is".into(),
+                said: Said::default(),
             });
         };
         let entered = self.enter(backend, target, protocol, route, offered).await;
         match &entered {
             Ok(_) => backend.counters.logged_in(),
-            Err((reason, detail)) if reason.blame() == Blame::Backend => {
-                backend.counters.failed(*reason, detail);
+            Err(refused) if refused.reason.blame() == Blame::Backend => {
+                backend.counters.failed(refused.reason, &refused.detail);
             }
             Err(_) => {}
         }
-        entered.map_err(|(reason, detail)| Failure {
+        entered.map_err(|Refused { reason, detail, said }| Failure {
             backend: Some(target.backend.clone()),
             reason,
             detail,
+            said,
         })
     }
 
@@ -86,14 +103,19 @@ impl Backends {
         protocol: Protocol,
         route: &Route,
         offered: &Credentials,
-    ) -> Result<Entered, Trouble> {
+    ) -> Result<Entered, Refused> {
         let login = secrets::login(&backend.settings.login, route, offered)
             .map_err(|(reason, detail)| (reason, detail.to_owned()))?;
         let mut visit = self.reach(backend, target, protocol).await?;
         let mut machine = Back::new(protocol, backend.starttls(), login);
         loop {
             match visit.converse(&mut machine).await? {
-                Event::Failed { reason, detail } => return Err((reason, detail)),
+                Event::Failed { reason, detail, said } => {
+                    return Err(Refused { reason, detail, said });
+                }
+                Event::IdentityRefused { detail } => {
+                    tracing::warn!(backend = %target.backend, detail, "identity not taken");
+                }
                 Event::LoggedIn(welcome) => {
                     return Ok(Entered {
                         backend: target.backend.clone(),
@@ -178,7 +200,7 @@ impl Backend {
             Tls::Implicit | Tls::None => back::Tls::AsItIs,
             Tls::StartTls => back::Tls::StartTls,
         };
-        back::Settings { tls }
+        back::Settings::new(tls)
     }
 }
 

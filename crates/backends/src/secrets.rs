@@ -1,8 +1,9 @@
 //! With what we enter a back end: decided from its login mode, the directory's answer and what the
 //! client offered.
 
-use model::{Credentials, Reason, Route, UserName};
-use proto::back::{Login, Whose};
+use model::{Credentials, Proof, Reason, Route, UserName};
+use proto::back::{How, Login, Whose};
+use proto::sasl::TokenMechanism;
 
 use crate::LoginMode;
 
@@ -17,32 +18,60 @@ pub(crate) fn login(
     offered: &Credentials,
 ) -> Result<Login, (Reason, &'static str)> {
     match mode {
-        LoginMode::Forward => Ok(Login {
-            user: route.user.clone(),
-            secret: offered.secret.clone(),
-            whose: Whose::Client,
-        }),
+        LoginMode::Forward => {
+            let how = forwarded(offered).ok_or((
+                Reason::BackendLoginDisabled,
+                "login = \"forward\" has nothing to forward where a certificate is the proof",
+            ))?;
+            Ok(Login { user: route.user.clone(), how, whose: Whose::Client })
+        }
         LoginMode::Master { user, separator, secret } => {
-            let Some(known) = &route.secret else {
-                return Err((
-                    Reason::DirectoryMisconfigured,
-                    "login = \"master\" needs the user's password in the directory",
-                ));
-            };
-            if !known.matches(&offered.secret) {
-                return Err((Reason::WrongPassword, "not the password in the directory"));
-            }
+            judge(route, offered)?;
             let name = format!("{}{separator}{user}", route.user);
             let user = UserName::new(name)
                 .map_err(|_| (Reason::DirectoryMisconfigured, "the master login is too long"))?;
-            Ok(Login { user, secret: secret.clone(), whose: Whose::Posthouse })
+            Ok(Login { user, how: How::Password(secret.clone()), whose: Whose::Posthouse })
         }
+    }
+}
+
+/// The client's own proof, if it can be shown to another.
+fn forwarded(offered: &Credentials) -> Option<How> {
+    match &offered.proof {
+        Proof::Certificate => None,
+        Proof::Password(secret) => Some(How::Password(secret.clone())),
+        Proof::Token(token) => {
+            let mechanism = TokenMechanism::of(offered.mechanism)?;
+            Some(How::Token { mechanism, token: token.clone() })
+        }
+    }
+}
+
+/// Judges the client's proof ourselves, where the back end will not.
+fn judge(route: &Route, offered: &Credentials) -> Result<(), (Reason, &'static str)> {
+    let password = match &offered.proof {
+        // It has been verified in the TLS handshake.
+        Proof::Certificate => return Ok(()),
+        Proof::Password(password) => password,
+        Proof::Token(_) => {
+            return Err((Reason::BackendLoginDisabled, "login = \"master\" cannot judge a token"));
+        }
+    };
+    match &route.secret {
+        None => Err((
+            Reason::DirectoryMisconfigured,
+            "login = \"master\" needs the user's password in the directory",
+        )),
+        Some(known) if !known.matches(password) => {
+            Err((Reason::WrongPassword, "not the password in the directory"))
+        }
+        Some(_) => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{BackendName, Mechanism, Secret, Target};
+    use model::{BackendName, Mechanism, Secret, Target, Token};
 
     use super::*;
 
@@ -64,7 +93,15 @@ mod tests {
 
     fn offered(password: &str) -> Credentials {
         let mechanism = Mechanism::Command;
-        Credentials { mechanism, user: name("here"), secret: secret(password) }
+        let proof = Proof::Password(secret(password));
+        Credentials { mechanism, user: name("here"), proof }
+    }
+
+    fn password(login: Login) -> Secret {
+        match login.how {
+            How::Password(secret) => secret,
+            other => panic!("{other:?} is no password"),
+        }
     }
 
     fn master() -> LoginMode {
@@ -76,16 +113,34 @@ mod tests {
     fn forward_presents_the_client_s_own_secret_under_the_name_there() {
         let login = login(&LoginMode::Forward, &route(Some("other")), &offered("pw")).unwrap();
         assert_eq!(login.user, name("there"));
-        assert!(login.secret.matches(&secret("pw")));
         assert_eq!(login.whose, Whose::Client);
+        assert!(password(login).matches(&secret("pw")));
+    }
+
+    #[test]
+    fn a_token_is_forwarded_by_its_mechanism_and_a_certificate_cannot_be() {
+        let proof = Proof::Token(Token::new("t").unwrap());
+        let mechanism = Mechanism::XOAuth2;
+        let token = Credentials { mechanism, user: name("here"), proof };
+        let forwarded = login(&LoginMode::Forward, &route(None), &token).unwrap();
+        let mechanism = TokenMechanism::XOAuth2;
+        assert!(matches!(forwarded.how, How::Token { mechanism: same, .. } if same == mechanism));
+        assert_eq!(
+            login(&master(), &route(None), &token).unwrap_err().0,
+            Reason::BackendLoginDisabled
+        );
+        let certificate = Credentials { proof: Proof::Certificate, ..token };
+        let refused = login(&LoginMode::Forward, &route(None), &certificate).unwrap_err().0;
+        assert_eq!(refused, Reason::BackendLoginDisabled);
+        assert!(login(&master(), &route(None), &certificate).is_ok());
     }
 
     #[test]
     fn master_presents_the_master_s_secret_only_for_the_right_password() {
         let login = login(&master(), &route(Some("pw")), &offered("pw")).unwrap();
         assert_eq!(login.user, name("there*root"));
-        assert!(login.secret.matches(&secret("key")));
         assert_eq!(login.whose, Whose::Posthouse);
+        assert!(password(login).matches(&secret("key")));
     }
 
     #[test]

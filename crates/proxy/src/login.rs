@@ -8,10 +8,10 @@ use std::{
 
 use backends::Entered;
 use directory::{Query, Verdict};
-use model::{CanonicalUser, Credentials, Protocol, Reason};
+use model::{CanonicalUser, Credentials, Mechanisms, Protocol, Reason};
 use proto::{
     Machine, Step,
-    front::{self, Answer, Event, Front, Privacy},
+    front::{self, Answer, Event, Front, Privacy, Said},
 };
 use tokio::time::timeout;
 use transport::{Lost, Pair, Stream, converse};
@@ -54,11 +54,15 @@ pub(crate) async fn establish(client: Stream, visitor: &Visitor) -> Result<Estab
             Event::Refused(reason) => log_refusal(visitor, None, reason, "", ""),
             Event::StartTls => {
                 talk.start_tls().await?;
-                front.answer(Answer::TlsStarted);
+                front.answer(Answer::TlsStarted { certificate: None });
             }
+            // Without a trusted peer it says at most a TTL, which the machine itself heeds.
+            Event::Identity(_) => {}
             Event::Login(credentials) => match admit(&credentials, visitor).await {
                 Ok(admitted) => return talk.welcome(front, admitted).await,
-                Err(reason) => front.answer(Answer::Refuse(reason.refusal())),
+                Err(Refused { reason, said }) => {
+                    front.answer(Answer::Refuse(reason.refusal(), said));
+                }
             },
         }
     }
@@ -80,11 +84,27 @@ fn front_settings(visitor: &Visitor) -> front::Settings {
         offer: listener.capabilities.as_ref().map_or_else(offer, Arc::clone),
         greeting_name: Arc::clone(&visitor.shared.greeting_name),
         limits: front::Limits::default(),
+        mechanisms: Mechanisms::default(),
+        certificate: None,
+        relay_text: false,
+        trusted: false,
+    }
+}
+
+/// Why somebody is not let in, and what the back end said for him.
+struct Refused {
+    reason: Reason,
+    said: Said,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, said: Said::default() }
     }
 }
 
 /// Asks the directory, then the back end. The reason for a refusal has been logged.
-async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Reason> {
+async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Refused> {
     let shared = &visitor.shared;
     let protocol = visitor.listener.protocol;
     let query = Query { user: offered.user.clone(), protocol };
@@ -92,16 +112,16 @@ async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Rea
         Ok(Verdict::Admit { user, route }) => (user, route),
         Ok(Verdict::Unknown { user }) => {
             log_refusal(visitor, Some(&user), Reason::UnknownUser, "", "");
-            return Err(Reason::UnknownUser);
+            return Err(Reason::UnknownUser.into());
         }
         Ok(Verdict::Misnamed { problem }) => {
             let reason = Reason::ClientBadCredentials;
             log_refusal(visitor, None, reason, "", &problem.to_string());
-            return Err(reason);
+            return Err(reason.into());
         }
         Err(unavailable) => {
             log_refusal(visitor, None, unavailable.reason, "", &unavailable.to_string());
-            return Err(unavailable.reason);
+            return Err(unavailable.reason.into());
         }
     };
     match shared.backends.log_in(protocol, &route, offered).await {
@@ -109,7 +129,7 @@ async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Rea
         Err(failure) => {
             let backend = failure.backend.as_ref().map_or("", |name| name.as_str());
             log_refusal(visitor, Some(&user), failure.reason, backend, &failure.detail);
-            Err(failure.reason)
+            Err(Refused { reason: failure.reason, said: failure.said })
         }
     }
 }
