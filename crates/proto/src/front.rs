@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Credentials, Mechanism, Mechanisms, Protocol, Reason, Refusal, UserName};
 
 use crate::identity::{Claims, ClientId};
-use crate::sasl::Challenge;
+use crate::sasl::{Challenge, TokenMechanism};
 use crate::{Machine, Step, imap, pop3};
 
 /// What a front machine asks of its owner.
@@ -63,6 +63,16 @@ pub struct Said {
     pub challenge: Option<Challenge>,
     /// Its words. The client gets them only if so set ([`Settings::relay_text`]).
     pub text: Option<Text>,
+}
+
+impl Said {
+    /// What a client hears before its login is refused: nothing, unless it offered a token. Where no back end
+    /// said why, we do, if it is the token's fault.
+    pub(crate) fn challenge_to(&self, mechanism: Mechanism, refusal: Refusal) -> Option<Challenge> {
+        let mechanism = TokenMechanism::of(mechanism)?;
+        let ours = refusal == Refusal::AuthenticationFailed;
+        self.challenge.clone().or_else(|| ours.then(|| Challenge::ours(mechanism)))
+    }
 }
 
 /// A back end's words for a client: 1 to 256 printable ASCII characters, so they end no line.

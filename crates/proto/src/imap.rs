@@ -4,6 +4,7 @@
 
 pub mod back;
 pub mod capability;
+mod commands;
 pub mod front;
 mod opening;
 pub mod probe;

@@ -9,6 +9,7 @@ use model::{Credentials, Mechanism, Protocol, Reason, Refusal};
 use zeroize::Zeroizing;
 
 use super::capability;
+use super::commands::{Head, head, is_authenticate, needs_login};
 use super::syntax::{Announced, Command, Framed, Framer, Words};
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
@@ -17,46 +18,8 @@ use crate::front::{
 };
 use crate::identity::{Claims, ClientId};
 use crate::outbox::Outbox;
-use crate::sasl::{self, Challenge, Exchange, Outcome, TokenMechanism};
+use crate::sasl::{self, Exchange, Outcome};
 use crate::{Machine, Step};
-
-/// Commands that need a login, told from unknown ones to be of help.
-const AFTER_LOGIN: [&[u8]; 34] = [
-    b"APPEND",
-    b"CHECK",
-    b"CLOSE",
-    b"COMPRESS",
-    b"COPY",
-    b"CREATE",
-    b"DELETE",
-    b"DELETEACL",
-    b"ENABLE",
-    b"EXAMINE",
-    b"EXPUNGE",
-    b"FETCH",
-    b"GETACL",
-    b"GETMETADATA",
-    b"GETQUOTA",
-    b"GETQUOTAROOT",
-    b"IDLE",
-    b"LIST",
-    b"LSUB",
-    b"MOVE",
-    b"MYRIGHTS",
-    b"NAMESPACE",
-    b"NOTIFY",
-    b"RENAME",
-    b"SEARCH",
-    b"SELECT",
-    b"SORT",
-    b"STATUS",
-    b"STORE",
-    b"SUBSCRIBE",
-    b"THREAD",
-    b"UID",
-    b"UNSELECT",
-    b"UNSUBSCRIBE",
-];
 
 /// The machine for one connection.
 pub struct Front {
@@ -252,7 +215,7 @@ impl Front {
             b"LOGOUT" => self.logout(tag),
             b"NOOP" => self.reply(tag, "OK NOOP completed"),
             b"STARTTLS" => self.starttls(tag),
-            name if AFTER_LOGIN.contains(&name) => self.reply(tag, "BAD Log in first"),
+            name if needs_login(name) => self.reply(tag, "BAD Log in first"),
             _ => self.reply(tag, "BAD Unknown command"),
         }
     }
@@ -403,12 +366,7 @@ impl Front {
     /// Refuses a login that the owner has judged: a token only after a challenge that says why, where it
     /// is the token's fault.
     fn refused(&mut self, tag: Vec<u8>, mechanism: Mechanism, refusal: Refusal, said: Said) {
-        let ours = |mechanism| {
-            (refusal == Refusal::AuthenticationFailed).then(|| Challenge::ours(mechanism))
-        };
-        let challenge = TokenMechanism::of(mechanism)
-            .and_then(|mechanism| said.challenge.clone().or_else(|| ours(mechanism)));
-        match challenge {
+        match said.challenge_to(mechanism, refusal) {
             Some(challenge) => {
                 self.out.line(&[b"+ ", challenge.as_str().as_bytes()]);
                 self.state = State::Failing { tag, refusal, said };
@@ -518,20 +476,6 @@ impl fmt::Debug for Front {
     }
 }
 
-/// How a command begins.
-enum Head<'a> {
-    Command { tag: &'a [u8], name: &'a [u8] },
-    NoName { tag: &'a [u8] },
-    NoTag,
-}
-
-/// Whether a command line begins like AUTHENTICATE, which can carry a SASL response.
-fn is_authenticate(start: &[u8]) -> bool {
-    let mut words = Words::of_text(start);
-    matches!(head(&mut words), Head::Command { name, .. } if name.eq_ignore_ascii_case(b"AUTHENTICATE"))
-        && words.byte(b' ').is_some()
-}
-
 /// The names and values in an ID's list; a name that is NIL names nothing.
 fn pairs(strings: &[Option<Zeroizing<Vec<u8>>>]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     strings.chunks(2).filter_map(|pair| {
@@ -539,18 +483,4 @@ fn pairs(strings: &[Option<Zeroizing<Vec<u8>>>]) -> impl Iterator<Item = (&[u8],
         let value = pair.get(1).and_then(Option::as_ref);
         Some((name.as_slice(), value.map(|value| value.as_slice())))
     })
-}
-
-fn head<'a>(words: &mut Words<'a>) -> Head<'a> {
-    let Some(tag) = words.tag() else {
-        return Head::NoTag;
-    };
-    let Some(name) = words.byte(b' ').and_then(|()| words.atom()) else {
-        return if words.at_end() || words.rest().first() == Some(&b' ') {
-            Head::NoName { tag }
-        } else {
-            Head::NoTag
-        };
-    };
-    Head::Command { tag, name }
 }

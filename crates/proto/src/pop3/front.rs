@@ -15,7 +15,7 @@ use crate::front::{
 };
 use crate::identity::Claims;
 use crate::outbox::Outbox;
-use crate::sasl::{self, Challenge, Exchange, Outcome, TokenMechanism};
+use crate::sasl::{self, Exchange, Outcome};
 use crate::{Machine, Step};
 
 /// Commands that need a login, told from unknown ones to be of help.
@@ -274,12 +274,7 @@ impl Front {
     /// Refuses a login that the owner has judged: a token only after a challenge that says why, where it
     /// is the token's fault.
     fn refused(&mut self, mechanism: Mechanism, refusal: Refusal, said: Said) {
-        let ours = |mechanism| {
-            (refusal == Refusal::AuthenticationFailed).then(|| Challenge::ours(mechanism))
-        };
-        let challenge = TokenMechanism::of(mechanism)
-            .and_then(|mechanism| said.challenge.clone().or_else(|| ours(mechanism)));
-        match challenge {
+        match said.challenge_to(mechanism, refusal) {
             Some(challenge) => {
                 self.out.line(&[b"+ ", challenge.as_str().as_bytes()]);
                 self.state = State::Failing { refusal, said };

@@ -148,9 +148,14 @@ fn fields_are_read_and_unknown_ones_are_not() {
 }
 
 #[test]
+fn a_server_name_that_is_none_is_not_known() {
+    for name in [&b"a b\r\n"[..], b"192.0.2.1", b"", b"\xff", b"a..b"] {
+        assert_eq!(done(&with_fields(&[(0x02, name)])).1.server_name, None);
+    }
+}
+
+#[test]
 fn a_field_that_cannot_be_is_refused() {
-    assert_eq!(bad(&with_fields(&[(0x02, b"a b\r\n")])), Bad::Malformed);
-    assert_eq!(bad(&with_fields(&[(0x02, b"192.0.2.1")])), Bad::Malformed);
     assert_eq!(bad(&with_fields(&[(0x05, &[0; 129])])), Bad::Malformed);
     assert_eq!(done(&with_fields(&[(0x05, &[0; 128])])).1.unique_id, Some(vec![0; 128]));
     assert_eq!(bad(&with_fields(&[(0x20, &[1, 0, 0, 0])])), Bad::Malformed);

@@ -156,9 +156,10 @@ fn check(whole: &[u8], fields: &[u8], value: &[u8]) -> Result<(), Bad> {
 fn read_field(header: &mut Header, kind: u8, value: &[u8]) -> Result<(), Bad> {
     match kind {
         ALPN => header.alpn = Some(value.to_vec()),
+        // What the client made up, so that a name that is none is no reason to send it away.
         AUTHORITY => {
-            let name = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            header.server_name = Some(name.ok_or(Bad::Malformed)?);
+            let text = std::str::from_utf8(value).ok();
+            header.server_name = text.and_then(|text| text.parse().ok());
         }
         UNIQUE_ID if value.len() > MAX_UNIQUE_ID => return Err(Bad::Malformed),
         UNIQUE_ID => header.unique_id = Some(value.to_vec()),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use proto::back::{self, Back, How, Login, Tls, Whose};
 use proto::front::{self, Front, Limits, Privacy, Said, Welcome};
-use proto::identity::{Identity, SessionName, Transport};
+use proto::identity::{Claims, Identity, SessionName, Transport};
 use proto::probe::Probe;
 use proto::proxy_protocol::{self, Addresses, Header, Parsed};
 use proto::sasl::TokenMechanism;
@@ -333,6 +333,37 @@ proptest! {
     }
 
     #[test]
+    fn a_trusted_front_hears_what_a_back_says_of_the_client(
+        protocol in protocol(),
+        pipelining in any::<bool>(),
+        (client, connected) in any::<(std::net::SocketAddr, std::net::SocketAddr)>(),
+        forward in vec(("[a-z0-9_-]{1,20}", "[ -~]{0,60}"), 0..4),
+        how in how(),
+    ) {
+        let plain = |address: std::net::SocketAddr| {
+            std::net::SocketAddr::new(address.ip().to_canonical(), address.port())
+        };
+        let (client, connected) = (plain(client), plain(connected));
+        let told = Identity { client, connected, forward, ..identity() };
+        let settings = back::Settings {
+            identity: Some(Arc::new(told.clone())),
+            pipelining,
+            ..back::Settings::new(Tls::AsItIs)
+        };
+        let heard = Claims {
+            client: Some(told.client),
+            connected: Some(told.connected),
+            forward: told.forward,
+            server_name: None,
+            session: Some(told.session),
+            transport: Some(told.transport),
+            ttl: Some(told.ttl),
+        };
+        let back = Back::new(protocol, settings, login(UserName::new("alice").unwrap(), how));
+        prop_assert_eq!(heard_before_login(protocol, back), Some(heard));
+    }
+
+    #[test]
     fn a_proxy_header_is_read_as_it_was_built(
         client in any::<std::net::SocketAddr>(),
         connected in any::<std::net::SocketAddr>(),
@@ -409,6 +440,26 @@ fn identity() -> Identity {
         transport: Transport::Tls,
         ttl: 7,
     }
+}
+
+/// What a trusting front hears of the client before a back logs in; both speak with nobody between.
+fn heard_before_login(protocol: Protocol, mut back: Back) -> Option<Claims> {
+    let mut front = Front::new(protocol, settings(Privacy::Tls, Limits::default()));
+    let mut heard = None;
+    for _ in 0..100 {
+        match front.step() {
+            Step::Write(bytes) => back.receive(&bytes),
+            Step::Event(front::Event::Identity(claims)) => heard = Some(claims),
+            Step::Event(front::Event::Login(_)) => return heard,
+            Step::Event(event) => panic!("{}", event.shown()),
+            Step::Read => match back.step() {
+                Step::Write(bytes) => front.receive(&bytes),
+                Step::Event(event) => panic!("{}", event.shown()),
+                Step::Read => panic!("both wait"),
+            },
+        }
+    }
+    panic!("there is no end");
 }
 
 /// Every way to log in that a front can read.
