@@ -69,6 +69,11 @@ fn lists_and_lines_are_bounded() {
     let long = Identity { forward, ..identity() };
     assert!(long.id_list().len() <= MAX_ID + 2);
     assert!(!long.xclient().contains("FORWARD"));
+    let forward = vec![("n".to_owned(), "v".repeat(1025))];
+    assert!(!Identity { forward, ..identity() }.id_list().contains("x-forward"));
+    let value = "v".repeat(1025);
+    let claim: Pair<'_> = (b"x-forward-n", Some(value.as_bytes()));
+    assert_eq!(Claims::in_id([claim], true), Err(InvalidClaim));
 }
 
 #[test]
@@ -141,6 +146,11 @@ fn of_a_client_s_own_id_nothing_internal_is_kept() {
     assert_eq!(kept.as_str(), "(\"name\" \"Mail\\\"er\")");
     assert_eq!(ClientId::keep([(&b"name"[..], Some(&b"a\r\nb"[..]))]), None);
     assert_eq!(ClientId::keep([(&b"name"[..], None)]).unwrap().as_str(), "(\"name\" NIL)");
+    let name = [b'n'; 31];
+    assert_eq!(
+        ClientId::keep([(&name[..30], None), (&name[..], None)]).unwrap().as_str().len(),
+        38
+    );
     let long: Vec<Pair<'_>> = vec![(b"vendor", Some(b"0123456789")); 40];
     assert!(ClientId::keep(long).unwrap().as_str().len() <= 256);
 }

@@ -81,6 +81,7 @@ fn a_line_of_version_1_has_at_most_107_bytes() {
     let line = |length: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(length - 16));
     assert_eq!(done(line(107).as_bytes()).0, 107);
     assert_eq!(bad(line(108).as_bytes()), Bad::TooLong);
+    assert_eq!(bad(&line(108).as_bytes()[..107]), Bad::TooLong);
     assert_eq!(parse(&line(107).as_bytes()[..106]), Parsed::NeedMore);
 }
 
@@ -180,6 +181,7 @@ fn a_common_name_counts_only_if_a_certificate_was_shown_and_verified() {
     assert_eq!(name(&ssl(0x03, 1)), None);
     assert_eq!(name(&ssl(0x05, 18)), None);
     assert_eq!(tls(&ssl(0x02, 0)), None);
+    assert_eq!(tls(b"\x01\0\0\0\x01\x21\0\x02a\n"), Some(Tls::default()));
     let version = Some("TLSv1.3".to_owned());
     assert_eq!(tls(&ssl(0x01, 1)), Some(Tls { version, ..Tls::default() }));
 }
@@ -216,6 +218,21 @@ fn the_header_is_built_as_haproxy_builds_it() {
     let ssl = b"\x20\x00\x0f\x01\x00\x00\x00\x01\x21\x00\x07TLSv1.3";
     let expected = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x25"[..], &TCP4_BODY, ssl, b"\x03\x00\x04"];
     assert_eq!(built[..built.len() - 4], expected.concat());
+}
+
+#[test]
+fn what_cannot_be_said_in_a_header_is_left_out() {
+    let addresses = Some(addresses("192.0.2.1:4711", "198.51.100.2:993"));
+    let plain = Header { addresses, ..Header::default() };
+    let long =
+        Header { alpn: Some(vec![b'x'; 256]), unique_id: Some(vec![b'x'; 129]), ..plain.clone() };
+    assert_eq!(build_v2(&long), build_v2(&plain));
+    let tls = |tls| build_v2(&Header { tls: Some(tls), ..plain.clone() });
+    let version = Some("x".repeat(33));
+    assert_eq!(tls(Tls { version, ..Tls::default() }), tls(Tls::default()));
+    // Whoever reads it must not have to check.
+    let common_name = UserName::new("alice").ok();
+    assert_eq!(tls(Tls { common_name, ..Tls::default() }), tls(Tls::default()));
 }
 
 #[test]

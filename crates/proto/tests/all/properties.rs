@@ -24,7 +24,7 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-fn settings(privacy: Privacy, limits: Limits) -> front::Settings {
+pub(crate) fn settings(privacy: Privacy, limits: Limits) -> front::Settings {
     front::Settings {
         privacy,
         starttls: false,

@@ -67,6 +67,13 @@ fn what_a_back_end_says_of_a_secret_that_is_not_the_client_s_is_kept_from_it() {
     }
 }
 
+#[test]
+fn words_that_repeat_the_secret_are_kept_from_everybody() {
+    let verdict = "NO [INUSE] sesame opens nothing now";
+    let (reason, said) = judged(Protocol::Imap, verdict, Whose::Client).unwrap();
+    assert_eq!((reason, said.text), (Reason::MailboxInUse, None));
+}
+
 fn compare(protocol: Protocol, verdicts: &[&str]) {
     let name = format!("tests/refusals/{}.txt", protocol.word());
     let expected = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&name)).unwrap();

@@ -71,6 +71,7 @@ fn a_token_message_of_the_wrong_form_gives_no_credentials() {
         b"n,a=u,\x01auth=Basic t\x01\x01",
         b"n,a=u,\x01auth=Bearer t\x01auth=Bearer v\x01\x01",
         b"n,a=u,\x01host=x\x01\x01",
+        b"n,a=u,,\x01auth=Bearer t\x01\x01",
         b"n,a=u,x\x01auth=Bearer t\x01\x01",
         b"n,a=u=2,\x01auth=Bearer t\x01\x01",
         b"n,a=u=41,\x01auth=Bearer t\x01\x01",
