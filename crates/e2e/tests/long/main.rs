@@ -1,0 +1,2 @@
+//! What takes long.
+fn main() {}
