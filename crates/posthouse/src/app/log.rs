@@ -31,8 +31,19 @@ const WAITING_LINES: usize = 16_384;
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Our own rooms, whose lines count from the configured level on. Libraries only warn.
-const ROOMS: [&str; 9] =
-    ["admin", "audit", "backends", "directory", "posthouse", "proto", "proxy", "transport", "web"];
+const ROOMS: [&str; 11] = [
+    "admin",
+    "audit",
+    "backends",
+    "directory",
+    "login",
+    "posthouse",
+    "proto",
+    "proxy",
+    "session",
+    "transport",
+    "web",
+];
 
 /// The log at work. Dropping it writes what waits.
 pub(super) struct Logging {
