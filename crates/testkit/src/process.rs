@@ -125,7 +125,7 @@ impl Drop for Group {
 /// A shell that waits for the end of this program (its standard input closes) and then cleans up after it.
 fn watch(group: i32, folder: &Path) -> io::Result<Child> {
     Command::new("sh")
-        .args(["-c", r#"read _; kill -9 -- "-$1"; rm -rf -- "$2""#, "posthouse-watcher"])
+        .args(["-c", r#"read _; kill -s KILL -- "-$1"; rm -rf -- "$2""#, "posthouse-watcher"])
         .arg(group.to_string())
         .arg(folder)
         .process_group(0)
