@@ -85,10 +85,13 @@ impl Capabilities {
                 return;
             }
             of_backend.insert(protocol.word().to_owned(), list);
-            serde_json::to_vec_pretty(&*lists)
+            let bytes = serde_json::to_vec_pretty(&*lists).map_err(io::Error::other);
+            // Under the lock: another probe must neither take our half-made file nor write an older list
+            // over this one.
+            bytes.and_then(|bytes| self.keep(&bytes))
         };
         self.offer_what_is_common();
-        if let Err(error) = kept.map_err(io::Error::other).and_then(|kept| self.keep(&kept)) {
+        if let Err(error) = kept {
             tracing::warn!(file = %self.file.display(), %error, "capabilities not kept");
         }
     }
