@@ -100,7 +100,10 @@ async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Rea
             return Err(reason);
         }
         Err(unavailable) => {
-            log_refusal(visitor, None, unavailable.reason, "", &unavailable.to_string());
+            // Whom it hit is known all the same.
+            let user = shared.directory.rules().canonical(&offered.user).ok();
+            let detail = unavailable.to_string();
+            log_refusal(visitor, user.as_ref(), unavailable.reason, "", &detail);
             return Err(unavailable.reason);
         }
     };
