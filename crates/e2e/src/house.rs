@@ -117,6 +117,11 @@ impl House {
         added.unwrap();
     }
 
+    /// Adds a master user to the Dovecot with Maildir, who logs in as `USER*MASTER`.
+    pub fn add_master(&self, name: &str, password: &str) {
+        self.dovecot(MailFormat::Maildir).add_master(name, password).unwrap();
+    }
+
     /// Puts a message into somebody's INBOX.
     pub fn deliver(&self, kind: Kind, person: &Person, message: &[u8]) {
         let delivered = match kind {

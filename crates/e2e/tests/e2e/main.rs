@@ -7,7 +7,10 @@
     reason = "whatever goes wrong here fails a test"
 )]
 
+mod answers;
 mod clients;
+mod injection;
+mod right_door;
 
 use std::process::ExitCode;
 
@@ -15,6 +18,6 @@ use std::process::ExitCode;
 const THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let cases = [clients::cases()];
+    let cases = [answers::cases(), injection::cases(), clients::cases(), right_door::cases()];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }
