@@ -53,7 +53,8 @@ pub(crate) fn serve(config: Config, warnings: &Mistakes) -> Result<(), Failure> 
         process::give_state_files(&config.state, user)?;
         process::drop_privileges(user)?;
     }
-    let logging = log::begin(config.log);
+    let logging = log::begin(config.log)
+        .map_err(|error| Failure::new(format!("the log cannot be started: {error}")))?;
     tell_warnings(&config, warnings, &settings, open_files);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())

@@ -20,9 +20,9 @@ const OURS: [&str; 7] =
 ///
 /// LITERAL+ and IMAP4rev2 are offered only if the back ends have them, because clients go on using
 /// them after login.
-pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
-    let mut list = vec!["IMAP4rev1".to_owned()];
-    let mut add = |capability: &str| list.push(capability.to_owned());
+pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<&str> {
+    let mut list = vec!["IMAP4rev1"];
+    let mut add = |capability| list.push(capability);
     if contains(offer, "IMAP4rev2") {
         add("IMAP4rev2");
     }
@@ -43,14 +43,14 @@ pub fn before_login(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<S
         let is = |other: &&str| capability.eq_ignore_ascii_case(other);
         passes(capability) && !OURS.iter().any(is)
     });
-    list.extend(theirs.cloned());
+    list.extend(theirs.map(String::as_str));
     list
 }
 
 /// The list after login: the back end's own, without what would mislead a client that is already
 /// logged in through us.
-pub fn after_login(list: &[String]) -> Vec<String> {
-    list.iter().filter(|capability| passes(capability)).cloned().collect()
+pub fn after_login(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).filter(|capability| passes(capability)).collect()
 }
 
 /// Reads the capabilities of an untagged CAPABILITY response or a response code, without that word.
