@@ -234,3 +234,6 @@ fn poll_transfer(
         Poll::Ready(Ok(plain.len()))
     })
 }
+
+#[cfg(test)]
+mod tests;

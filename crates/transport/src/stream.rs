@@ -97,7 +97,8 @@ impl Stream {
         while progress == Progress::Handshaking {
             progress = poll_fn(|cx| self.poll_handshake(cx)).await?;
         }
-        // What is still unsent (the server's session tickets) goes out with the next write.
+        // What is still unsent (session tickets, a client's last words) goes out before whatever comes
+        // next, in the same packet where that is a write.
         Ok(())
     }
 
@@ -213,6 +214,14 @@ impl Stream {
         self.unsent = None;
     }
 
+    /// Whether it owns no buffer.
+    #[cfg(test)]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        let tls_holds_nothing =
+            |tls: &Tls| tls.session.kept_capacity() == 0 && tls.early.capacity() == 0;
+        self.unsent.is_none() && self.tls.as_deref().is_none_or(tls_holds_nothing)
+    }
+
     /// Whether TLS is in use.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
@@ -276,6 +285,8 @@ impl Stream {
         if tls.session.peer_closed() || !scratch.opened.is_empty() {
             return Poll::Ready(Ok(Plain::Opened));
         }
+        // Without this, a stream that failed would wait for bytes it can do nothing with.
+        tls.session.check().map_err(io::Error::other)?;
         loop {
             let progress = ready!(self.poll_open(cx, limit, scratch))?;
             if progress == Progress::PeerClosed || !scratch.opened.is_empty() {
