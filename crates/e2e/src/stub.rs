@@ -2,7 +2,7 @@
 //! Nothing here decides what is said.
 
 use std::{
-    io,
+    fs, io,
     net::TcpListener,
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,7 +15,7 @@ use std::{
 use rustls::ServerConfig;
 use tempfile::TempDir;
 use testkit::{
-    certs::{self, CertFiles, KeyKind},
+    certs::{self, Authority, CertFiles, KeyKind},
     wait,
     wire::{Wire, server_config},
     workspace,
@@ -28,7 +28,7 @@ pub struct Stub {
     port: u16,
     shared: Arc<Shared>,
     certificates: CertFiles,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 struct Shared {
@@ -59,13 +59,31 @@ impl Stub {
     ) -> Self {
         let folder = workspace::temporary_folder("stub").unwrap();
         let certificates = certs::write_into(folder.path(), &[], KeyKind::Ecdsa).unwrap();
+        Self::listen(port, folder, certificates, Arc::new(act))
+    }
+
+    /// Starts a stub whose certificate has these names only.
+    pub fn start_as(
+        names: &[&str],
+        act: impl Fn(Talk) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let folder = workspace::temporary_folder("stub").unwrap();
+        let authority = Authority::new(KeyKind::Ecdsa).unwrap();
+        let certificates = authority.write_into(folder.path(), &[]).unwrap();
+        let (certificate, key) = authority.issue(names).unwrap();
+        fs::write(&certificates.cert, certificate).unwrap();
+        fs::write(&certificates.key, key).unwrap();
+        Self::listen(crate::door::ports::<1>()[0], folder, certificates, Arc::new(act))
+    }
+
+    fn listen(port: u16, folder: TempDir, certificates: CertFiles, act: Arc<Act>) -> Self {
         let tls = server_config(&certificates.cert, &certificates.key).unwrap();
-        let shared =
-            Arc::new(Shared { tls, stopped: AtomicBool::new(false), heard: Mutex::default() });
+        let stopped = AtomicBool::new(false);
+        let shared = Arc::new(Shared { tls, stopped, heard: Mutex::default() });
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let (act, of_thread): (Arc<Act>, _) = (Arc::new(act), Arc::clone(&shared));
+        let of_thread = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &act, &of_thread));
-        Self { port, shared, certificates, folder }
+        Self { port, shared, certificates, _folder: folder }
     }
 
     /// An IMAP server that lets everybody in, and then does as told.
@@ -100,11 +118,6 @@ impl Stub {
     /// The PEM files of its certificate.
     pub fn certificates(&self) -> &CertFiles {
         &self.certificates
-    }
-
-    /// Its folder.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 
     /// All that was said to it so far, in clear and under TLS.

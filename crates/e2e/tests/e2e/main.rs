@@ -8,9 +8,12 @@
 )]
 
 mod answers;
+mod backend_tls;
+mod capabilities;
 mod clients;
 mod injection;
 mod right_door;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,14 @@ use std::process::ExitCode;
 const THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let cases = [answers::cases(), injection::cases(), clients::cases(), right_door::cases()];
+    let cases = [
+        tls::cases(),
+        backend_tls::cases(),
+        answers::cases(),
+        injection::cases(),
+        clients::cases(),
+        capabilities::cases(),
+        right_door::cases(),
+    ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }
