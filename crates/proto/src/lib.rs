@@ -12,6 +12,7 @@ mod machine;
 mod outbox;
 pub mod pop3;
 pub mod probe;
+pub mod relay;
 pub mod sasl;
 
 pub use machine::{Machine, Step};

@@ -8,3 +8,5 @@ mod dialogues;
 mod drive;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod relay;

@@ -1,0 +1,5 @@
+//! Tests of the framing after login, from outside.
+
+mod imap;
+mod pop3;
+mod session;
