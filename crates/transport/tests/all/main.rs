@@ -1,4 +1,11 @@
 //! How bytes travel, over real sockets on loopback.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod keys;
 mod peer;
