@@ -14,7 +14,7 @@ use proto::{
     front::{self, Answer, Event, Front, Privacy},
 };
 use tokio::time::timeout;
-use transport::{Lost, Pair, Stream, converse};
+use transport::{Direction, Lost, Pair, Stream, Watch, converse};
 
 use crate::{
     ListenerTls,
@@ -136,7 +136,11 @@ impl Talk<'_> {
         self.patience = self.patience.saturating_sub(since.elapsed());
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::new(tls_reason(&error), error)),
+            Ok(Err(error)) => {
+                // Unread input would turn the close into a reset, which eats the alert.
+                self.client.close_and_drain(GOODBYE).await;
+                Err(End::new(tls_reason(&error), error))
+            }
             Err(_) => Err(End::new(Reason::ClientTimeout, "in the TLS handshake")),
         }
     }
@@ -184,9 +188,12 @@ impl Talk<'_> {
             backend: entered.backend,
             tls: self.client.tls_version(),
         };
-        let pair = Pair::new(self.client, &front.into_rest(), entered.stream, &entered.rest)
+        let from_client = front.into_rest();
+        let pair = Pair::new(self.client, &from_client, entered.stream, &entered.rest)
             .map_err(|error| End::new(Reason::Internal, error))?;
         let entry = self.visitor.shared.sessions.enter(who, self.visitor.since);
+        entry.relayed(Direction::Up, from_client.len());
+        entry.relayed(Direction::Down, entered.rest.len());
         Ok(Established { pair, entry })
     }
 }

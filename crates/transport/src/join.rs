@@ -105,9 +105,10 @@ impl Pair {
     /// Says goodbye to both sides as the end demands, within a few seconds.
     pub async fn close(mut self, ended: &Ended) {
         match ended {
+            // The client has been told; what it still sends is for nobody.
             Ended::BackendClosed => {
                 drop(self.backend);
-                self.client.close_and_drain(DRAIN).await;
+                self.client.drain(DRAIN).await;
             }
             // Both directions have been shut.
             Ended::ClientClosed => {}

@@ -14,6 +14,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
 
 use crate::{
@@ -166,13 +167,24 @@ impl Stream {
     }
 
     async fn shut_and_drain(&mut self, limit: Duration) {
-        let drain = async {
-            poll_fn(|cx| self.poll_shut(cx)).await?;
-            while poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
-            io::Result::Ok(())
-        };
         // The peer may be gone already; whatever happens now, the connection is over.
-        let _ = tokio::time::timeout(limit, drain).await;
+        let _ = timeout(limit, async {
+            poll_fn(|cx| self.poll_shut(cx)).await?;
+            self.discard().await
+        })
+        .await;
+    }
+
+    /// Reads what the peer still sends until it ends, after our direction has been ended. Gives up after
+    /// `limit`. The stream is of no use afterwards.
+    pub(crate) async fn drain(&mut self, limit: Duration) {
+        // As above.
+        let _ = timeout(limit, self.discard()).await;
+    }
+
+    async fn discard(&mut self) -> io::Result<()> {
+        while poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
+        Ok(())
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
