@@ -19,7 +19,7 @@ use transport::{Direction, Lost, Pair, Stream, Watch, converse};
 use crate::{
     ListenerTls,
     session::{End, Visitor, log_refusal},
-    sessions::{Entry, Who},
+    sessions::{Membership, Who},
 };
 
 /// How long a client that we send away may take to read our last words.
@@ -28,7 +28,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// A client, its back end, and their entry in the registry.
 pub(crate) struct Established {
     pub(crate) pair: Pair,
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) membership: Membership,
 }
 
 /// Somebody let in.
@@ -191,10 +191,10 @@ impl Talk<'_> {
         let from_client = front.into_rest();
         let pair = Pair::new(self.client, &from_client, entered.stream, &entered.rest)
             .map_err(|error| End::new(Reason::Internal, error))?;
-        let entry = self.visitor.shared.sessions.enter(who, self.visitor.since);
-        entry.relayed(Direction::Up, from_client.len());
-        entry.relayed(Direction::Down, entered.rest.len());
-        Ok(Established { pair, entry })
+        let membership = self.visitor.shared.sessions.enter(who, self.visitor.since);
+        membership.relayed(Direction::Up, from_client.len());
+        membership.relayed(Direction::Down, entered.rest.len());
+        Ok(Established { pair, membership })
     }
 }
 
