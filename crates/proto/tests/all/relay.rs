@@ -2,4 +2,6 @@
 
 mod imap;
 mod pop3;
+mod properties;
+mod reference;
 mod session;
