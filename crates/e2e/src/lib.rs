@@ -12,6 +12,7 @@
 pub mod chance;
 pub mod door;
 pub mod house;
+pub mod processes;
 pub mod programs;
 pub mod runner;
 pub mod secrets;

@@ -12,7 +12,14 @@ mod backend_tls;
 mod capabilities;
 mod clients;
 mod injection;
+mod lab;
+mod limits;
+mod log;
+mod privileges;
+mod program;
+mod relay;
 mod right_door;
+mod stopping;
 mod tls;
 
 use std::process::ExitCode;
@@ -27,6 +34,13 @@ fn main() -> ExitCode {
         answers::cases(),
         injection::cases(),
         clients::cases(),
+        relay::cases(),
+        privileges::cases(),
+        lab::cases(),
+        stopping::cases(),
+        program::cases(),
+        log::cases(),
+        limits::cases(),
         capabilities::cases(),
         right_door::cases(),
     ];
