@@ -65,6 +65,8 @@ reasons! {
     NoLogin = "no-login", Nobody;
 
     // The client's doing.
+    /// The client closed without TLS close_notify, as many programs do when they leave.
+    ClientCutOff = "client-cut-off", Nobody;
     /// The client's connection broke (reset, timed out in the kernel, TLS error after login).
     ClientLost = "client-lost", Client;
     /// The TLS handshake with the client failed.

@@ -188,6 +188,16 @@ impl Talk<'_> {
             backend: entered.backend,
             tls: self.client.tls_version(),
         };
+        tracing::debug!(
+            target: "login",
+            session = %who.id,
+            protocol = %who.protocol,
+            user = %who.user,
+            client = %who.client,
+            backend = %who.backend,
+            address = %entered.address,
+            "logged in"
+        );
         let from_client = front.into_rest();
         let pair = Pair::new(self.client, &from_client, entered.stream, &entered.rest)
             .map_err(|error| End::new(Reason::Internal, error))?;

@@ -1,6 +1,7 @@
 //! The life of a connection, from accept to the line in the log.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -71,6 +72,9 @@ async fn finish(pair: Pair, ended: Ended, membership: Membership) {
         Ended::BackendClosed => Reason::BackendClosed,
         Ended::BackendLost(_) => Reason::BackendLost,
         Ended::ClientClosed => Reason::ClientClosed,
+        Ended::ClientLost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Reason::ClientCutOff
+        }
         Ended::ClientLost(_) => Reason::ClientLost,
         Ended::Watcher => membership.asked(),
     };
