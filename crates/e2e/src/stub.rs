@@ -23,6 +23,9 @@ use testkit::{
 
 use crate::door::SOON;
 
+/// Of each connection's thread: thousands must find room, and a TLS handshake in each.
+const STACK: usize = 256 << 10;
+
 /// A server on a loopback port; dropped, it accepts no more.
 pub struct Stub {
     port: u16,
@@ -153,7 +156,8 @@ fn accept(listener: &TcpListener, act: &Arc<Act>, shared: &Arc<Shared>) {
         talk.wire.set_deadline(Duration::from_secs(120));
         let act = Arc::clone(act);
         // A peer that leaves ends the act; what was to be said is in the test's assertions.
-        thread::spawn(move || act(talk).ok());
+        let spawned = thread::Builder::new().stack_size(STACK).spawn(move || act(talk).ok());
+        spawned.unwrap();
     }
 }
 
