@@ -173,9 +173,11 @@ impl Relay {
         let count = end.map_or(bytes.len(), |end| end + 1);
         self.up = match (self.up, end) {
             (Up::Reply { .. } | Up::Waiting, None) => Up::Reply { begun: true },
-            (Up::Reply { .. } | Up::Waiting, Some(_)) => {
-                if self.commands.back() == Some(&Command::Auth) { Up::Waiting } else { Up::Start }
-            }
+            (Up::Reply { .. } | Up::Waiting, Some(_)) => match self.commands.back() {
+                Some(Command::Auth) => Up::Waiting,
+                // AUTH was ended within this line, which the back end now takes for a command.
+                _ => self.send(Command::Line),
+            },
             (up @ (Up::Line(_) | Up::Start), end) => {
                 let mut beginning =
                     if let Up::Line(beginning) = up { beginning } else { Beginning::default() };

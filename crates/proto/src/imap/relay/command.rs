@@ -44,26 +44,33 @@ pub(super) enum Word {
     Unauthenticate,
 }
 
+const WORDS: [(&str, Word); 19] = [
+    ("APPEND", Word::Append),
+    ("AUTHENTICATE", Word::Authenticate),
+    ("CLOSE", Word::Close),
+    ("COMPRESS", Word::Compress),
+    ("COPY", Word::Copy),
+    ("CREATE", Word::List),
+    ("DELETE", Word::List),
+    ("EXAMINE", Word::Examine),
+    ("EXPUNGE", Word::Expunge),
+    ("FETCH", Word::Fetch),
+    ("IDLE", Word::Idle),
+    ("MOVE", Word::Move),
+    ("RENAME", Word::List),
+    ("REPLACE", Word::Replace),
+    ("SELECT", Word::Select),
+    ("STORE", Word::Store),
+    ("SUBSCRIBE", Word::List),
+    ("UNAUTHENTICATE", Word::Unauthenticate),
+    ("UNSUBSCRIBE", Word::List),
+];
+
 impl Word {
-    fn read(word: &[u8]) -> Self {
-        match word.to_ascii_uppercase().as_slice() {
-            b"APPEND" => Self::Append,
-            b"AUTHENTICATE" => Self::Authenticate,
-            b"CLOSE" => Self::Close,
-            b"COMPRESS" => Self::Compress,
-            b"COPY" => Self::Copy,
-            b"CREATE" | b"DELETE" | b"RENAME" | b"SUBSCRIBE" | b"UNSUBSCRIBE" => Self::List,
-            b"EXAMINE" => Self::Examine,
-            b"EXPUNGE" => Self::Expunge,
-            b"FETCH" => Self::Fetch,
-            b"IDLE" => Self::Idle,
-            b"MOVE" => Self::Move,
-            b"REPLACE" => Self::Replace,
-            b"SELECT" => Self::Select,
-            b"STORE" => Self::Store,
-            b"UNAUTHENTICATE" => Self::Unauthenticate,
-            _ => Self::Other,
-        }
+    fn read(text: &[u8]) -> Self {
+        let mut words = WORDS.iter();
+        let known = words.find(|(word, _)| text.eq_ignore_ascii_case(word.as_bytes()));
+        known.map_or(Self::Other, |(_, word)| *word)
     }
 }
 

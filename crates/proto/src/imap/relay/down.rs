@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what the client sends, but for the tags that wait.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::flight::Flight;
 use super::literal::{Announced, Tail};
@@ -20,7 +20,7 @@ enum At {
     Head,
     /// Within a line of untagged data, which may announce a literal.
     Data,
-    /// Within a literal: so many bytes, at least one, are to come.
+    /// Within a literal: so many bytes are to come.
     Literal(u64),
     /// Within text, which says this when it ends.
     Text(Heard),
@@ -77,7 +77,11 @@ impl Down {
     /// Deals with the next of these bytes, of which there is at least one.
     pub(super) fn advance(&mut self, bytes: &[u8], flight: &Flight) -> Result<Reach, Lost> {
         match self.at {
-            At::Start | At::Head => Ok(self.begin(bytes, flight)),
+            At::Start => match whole_lines(bytes) {
+                0 => Ok(self.begin(bytes, flight)),
+                count => Ok(Reach::over(count)),
+            },
+            At::Head => Ok(self.begin(bytes, flight)),
             At::Data => self.data(bytes),
             At::Literal(left) => Ok(self.literal(bytes, left)),
             At::Text(heard) => Ok(self.text(bytes, heard)),
@@ -123,7 +127,6 @@ impl Down {
         let line = bytes.get(..=end).unwrap_or(bytes);
         self.at = match self.tail.end(line) {
             Announced::TooLong => return Err(Lost::BackendLiteral),
-            Announced::Literal { size: 0, .. } => At::Data,
             Announced::Literal { size, .. } => At::Literal(size),
             Announced::Nothing => At::Start,
         };
@@ -164,6 +167,44 @@ impl Reach {
     fn over(count: usize) -> Self {
         Self { count, instead: None, heard: None }
     }
+}
+
+/// How many bytes at the beginning are whole responses of numbered data without a literal: what there
+/// are thousands of in a row when a client looks through a mailbox.
+fn whole_lines(bytes: &[u8]) -> usize {
+    if !matches!(bytes, [b'*', b' ', b'0'..=b'9', ..]) {
+        return 0;
+    }
+    let mut plain = 0;
+    while bytes.get(plain..plain + BLOCK + 3).is_some_and(is_plain) {
+        plain += BLOCK;
+    }
+    let run = bytes.get(..plain).unwrap_or_default();
+    let mut start = memrchr(b'\n', run).map_or(0, |end| end + 1);
+    let rest = bytes.get(start..).unwrap_or_default();
+    for end in memchr_iter(b'\n', rest).map(|end| end + bytes.len() - rest.len()) {
+        let line = bytes.get(start..end).unwrap_or_default();
+        let [b'*', b' ', b'0'..=b'9', .., before, last] = line else {
+            break;
+        };
+        if *last == b'}' || (*last == b'\r' && *before == b'}') {
+            break;
+        }
+        start = end + 1;
+    }
+    start
+}
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 128;
+
+/// Whether numbered data begins behind each line end, and no literal can be announced. Looks at all
+/// bytes in any case, for then the compiler makes few instructions of it.
+fn is_plain(block: &[u8]) -> bool {
+    block.array_windows().fold(true, |plain, [end, star, space, digit]| {
+        let data = (*star == b'*') & (*space == b' ') & digit.is_ascii_digit();
+        plain & (*end != b'}') & ((*end != b'\n') | data)
+    })
 }
 
 /// What a response will have said when it has ended.

@@ -73,12 +73,10 @@ impl Flight {
         self.bytes += command.found_bytes();
     }
 
-    /// The first command that waits for a tagged answer with this tag.
+    /// The first command with this tag, which is not empty.
     pub(super) fn find(&self, tag: &[u8]) -> Option<u64> {
-        let is_meant = |command: &&Command| {
-            !matches!(command.owed, Owed::Ours { .. }) && !tag.is_empty() && *command.tag == *tag
-        };
-        self.commands.iter().find(is_meant).map(|command| command.id)
+        // Those that we answer have none here.
+        self.commands.iter().find(|command| *command.tag == *tag).map(|command| command.id)
     }
 
     /// The back end has answered a command; says what that may have changed. What is uncertain and came
@@ -117,11 +115,10 @@ impl Flight {
         if !matches!(self.commands.get(place)?.owed, Owed::Ours { complete: true, .. }) {
             return None;
         }
-        let Owed::Ours { words, .. } = self.remove(place)?.owed else {
-            return None;
-        };
-        self.settle_before(place);
-        Some(words)
+        match self.remove(place)?.owed {
+            Owed::Ours { words, .. } => Some(words),
+            Owed::Tagged | Owed::Uncertain => None,
+        }
     }
 
     /// Whether we may answer now.

@@ -83,30 +83,40 @@ fn read(head: &[u8]) -> Option<Read<'_>> {
         return Some(Head::Noise.into());
     }
     let (condition, after) = word(head, after + 1, b" \r\n")?;
-    let condition = condition.to_ascii_uppercase();
-    let untagged = tag == b"*";
-    let tagged = |condition| Head::Tagged { tag, condition };
-    let head_of = |read_only| match (condition.as_slice(), untagged) {
-        (b"OK" | b"NO" | b"BYE" | b"PREAUTH", true) => Head::Text,
-        (b"BAD", true) => Head::UntaggedBad,
-        (b"OK", false) => tagged(Condition::Ok { read_only }),
-        (b"NO", false) => tagged(Condition::No),
-        (b"BAD", false) => tagged(Condition::Bad),
-        (_, true) => Head::Data,
-        (_, false) => Head::Noise,
-    };
-    if untagged && condition == b"CAPABILITY" {
+    if tag == b"*" && condition.eq_ignore_ascii_case(b"CAPABILITY") {
         return Some(Read { head: Head::Capabilities, list: Some(after) });
     }
-    if matches!(head_of(false), Head::Data | Head::Noise) || head.get(after) != Some(&b' ') {
-        return Some(head_of(false).into());
-    }
-    if *head.get(after + 1)? != b'[' {
-        return Some(head_of(false).into());
+    let without_code = status(tag, condition, false);
+    if matches!(without_code, Head::Data | Head::Noise)
+        || head.get(after) != Some(&b' ')
+        || *head.get(after + 1)? != b'['
+    {
+        return Some(without_code.into());
     }
     let (code, end) = word(head, after + 2, b" ]\r\n")?;
     let list = code.eq_ignore_ascii_case(b"CAPABILITY").then_some(end);
-    Some(Read { head: head_of(code.eq_ignore_ascii_case(b"READ-ONLY")), list })
+    let read_only = code.eq_ignore_ascii_case(b"READ-ONLY");
+    Some(Read { head: status(tag, condition, read_only), list })
+}
+
+/// The response with this first and second word.
+fn status<'a>(tag: &'a [u8], condition: &[u8], read_only: bool) -> Head<'a> {
+    let is = |word: &[u8]| condition.eq_ignore_ascii_case(word);
+    let conditions = [
+        (&b"OK"[..], Condition::Ok { read_only }),
+        (b"NO", Condition::No),
+        (b"BAD", Condition::Bad),
+    ];
+    let condition =
+        conditions.into_iter().find(|(word, _)| is(word)).map(|(_, condition)| condition);
+    match condition {
+        Some(Condition::Bad) if tag == b"*" => Head::UntaggedBad,
+        Some(_) if tag == b"*" => Head::Text,
+        Some(condition) => Head::Tagged { tag, condition },
+        None if tag != b"*" => Head::Noise,
+        None if is(b"BYE") || is(b"PREAUTH") => Head::Text,
+        None => Head::Data,
+    }
 }
 
 /// The word that begins at `start` and ends before one of `ends`, and where it ends; none if the end
@@ -138,6 +148,7 @@ mod tests {
         assert_eq!(head("* BAD x"), Head::UntaggedBad);
         assert_eq!(head("+ idling\r\n"), Head::GoOn);
         assert_eq!(head("+\r\n"), Head::GoOn);
+        assert_eq!(head("+idling\r\n"), Head::GoOn);
         assert_eq!(head("\r\n"), Head::Noise);
         assert_eq!(head("a FETCH "), Head::Noise);
         assert_eq!(head("a\r\n"), Head::Noise);

@@ -17,7 +17,7 @@ enum At {
     Start,
     /// Within a line of a command.
     Line,
-    /// Within a literal: so many bytes, at least one, are to come.
+    /// Within a literal: so many bytes are to come.
     Literal(u64),
     /// Behind a line that the back end has to answer with a `+` before the client goes on. Something
     /// may have been said that makes the client give up (`may_be_over`).
@@ -103,7 +103,6 @@ impl Up {
     pub(super) fn go_on(&mut self, flight: &Flight) -> bool {
         let in_flight = self.current.as_ref().is_some_and(|it| !it.ours && flight.has(it.id));
         match self.at {
-            At::Waiting { then: Then::Literal(0), .. } => self.at = At::Line,
             At::Waiting { then: Then::Literal(size), .. } => self.at = At::Literal(size),
             At::Waiting { then: Then::Reply, .. } => self.at = At::Reply { begun: false },
             // A command that we do not know asks for more, as AUTHENTICATE does. What the client has sent
@@ -211,7 +210,6 @@ impl Up {
                 Current { id, word, ours: false, arguments }
             }
         });
-        self.tail.clear();
         self.at = At::Line;
     }
 
@@ -236,14 +234,13 @@ impl Up {
             // We do not ask for the literal, so it never comes.
             return self.end(flight);
         }
-        self.at = match (waits, size) {
-            (true, _) => {
+        self.at = match waits {
+            true => {
                 // Answered before its end, it is over for a client that has heard the answer.
                 let may_be_over = self.current.as_ref().is_none_or(|it| !flight.has(it.id));
                 At::Waiting { then: Then::Literal(size), may_be_over }
             }
-            (false, 0) => At::Line,
-            (false, _) => At::Literal(size),
+            false => At::Literal(size),
         };
     }
 
@@ -268,17 +265,23 @@ impl Up {
         }
     }
 
-    fn reply(&mut self, bytes: &[u8], flight: &Flight) -> usize {
+    fn reply(&mut self, bytes: &[u8], flight: &mut Flight) -> usize {
         let Some(end) = memchr(b'\n', bytes) else {
             self.at = At::Reply { begun: true };
             return bytes.len();
         };
-        let asks_again = |it: &Current| it.word == Word::Authenticate && flight.has(it.id);
-        self.at = if self.current.as_ref().is_some_and(asks_again) {
-            At::Waiting { then: Then::Reply, may_be_over: false }
-        } else {
-            At::Start
-        };
+        self.at = At::Start;
+        match &self.current {
+            Some(current) if flight.has(current.id) => {
+                if current.word == Word::Authenticate {
+                    self.at = At::Waiting { then: Then::Reply, may_be_over: false };
+                }
+            }
+            // The command was answered within this line, which the back end now takes for a command.
+            _ => {
+                flight.add(b"", Word::Other, false);
+            }
+        }
         end + 1
     }
 

@@ -198,8 +198,9 @@ fn half_of_done_when_idle_ends_is_still_a_line() {
     s.passes_up("DO");
     s.passes_down("a OK enough\r\n");
     assert!(!s.at_boundary());
-    s.passes_up("NE\r\nb NOOP\r\n");
-    s.passes_down("b OK\r\n");
+    s.passes_up("NE\r\n");
+    assert!(!s.at_boundary());
+    s.passes_down("* BAD what\r\n");
     assert!(s.at_boundary());
 }
 
@@ -229,6 +230,17 @@ fn an_append_answered_before_its_end_still_ends() {
 }
 
 #[test]
+fn a_synchronizing_literal_of_a_command_that_was_answered_may_never_come() {
+    let mut s = session();
+    s.passes_up("a APPEND x {2+}\r\na");
+    s.passes_down("a NO\r\n");
+    s.passes_up("b {3}\r\n");
+    s.passes_up("b NOOP\r\n");
+    s.passes_down("b OK\r\n");
+    assert!(s.at_boundary());
+}
+
+#[test]
 fn a_sasl_exchange_is_not_read_as_commands() {
     let mut s = session();
     s.passes_up("a AUTHENTICATE X\r\n");
@@ -238,6 +250,34 @@ fn a_sasl_exchange_is_not_read_as_commands() {
     s.passes_down("+ more\r\n");
     assert!(s.to_backend.ends_with(b"b COMPRESS\r\n"));
     s.passes_down("a NO\r\n");
+    assert!(s.at_boundary());
+}
+
+#[test]
+fn a_sasl_exchange_that_is_refused_early_is_over() {
+    let mut s = session();
+    s.passes_up("a AUTHENTICATE X {3+}\r\n");
+    s.passes_down("a BAD\r\n");
+    s.passes_up("abc\r\n");
+    assert!(s.at_boundary());
+    s.passes_up("a AUTHENTICATE X\r\n");
+    s.passes_down("+ \r\n");
+    s.passes_up("ab");
+    s.passes_down("a NO\r\n");
+    s.passes_up("c\r\nb NOOP\r\n");
+    s.passes_down("b OK\r\n");
+    assert!(s.at_boundary());
+}
+
+#[test]
+fn an_unknown_command_that_ends_within_a_line_does_not_make_its_rest_a_command() {
+    let mut s = session();
+    s.passes_up("a XEXCHANGE\r\n");
+    assert_eq!(s.client("z COM"), "");
+    s.passes_down("+ more\r\n");
+    s.passes_down("a OK\r\n");
+    s.passes_up("z COMPRESS DEFLATE\r\nb NOOP\r\n");
+    s.passes_down("b OK\r\n");
     assert!(s.at_boundary());
 }
 
@@ -276,10 +316,12 @@ fn pipelined_commands_may_be_answered_in_any_order() {
 #[test]
 fn a_tag_used_twice_is_answered_twice() {
     let mut s = session();
-    s.passes_up("a NOOP\r\na NOOP\r\n");
+    s.passes_up("a CREATE x\r\na CREATE y\r\n");
     s.passes_down("a OK\r\n");
+    assert_eq!(s.changes(), changed(Scope::List, Some("x")));
     assert!(s.in_flight());
     s.passes_down("a OK\r\n");
+    assert_eq!(s.changes(), changed(Scope::List, Some("y")));
     assert!(s.at_boundary());
 }
 
@@ -292,6 +334,28 @@ fn too_many_commands_in_flight_are_not_read_and_none_is_lost() {
         s.passes_down(&format!("a{n} OK\r\n"));
     }
     assert_eq!(s.to_backend, commands.concat().as_bytes());
+    assert!(s.at_boundary());
+}
+
+#[test]
+fn long_names_in_flight_are_limited_and_forgotten_with_their_commands() {
+    let mut s = session();
+    let create = format!("a CREATE {}\r\n", "x".repeat(1000));
+    let passed = s.client(create.repeat(100)).len() / create.len();
+    assert!((16..20).contains(&passed), "{passed}");
+    for _ in 0..100 {
+        s.passes_down("a OK\r\n");
+    }
+    assert_eq!(s.to_backend.len(), 100 * create.len());
+    assert!(s.at_boundary());
+}
+
+#[test]
+fn empty_lines_that_nobody_answers_hold_up_nothing() {
+    let mut s = session();
+    s.passes_up(&"\r\n".repeat(1000));
+    s.passes_up("a NOOP\r\n");
+    s.passes_down("a OK\r\n");
     assert!(s.at_boundary());
 }
 
@@ -418,6 +482,7 @@ fn our_answer_does_not_wait_for_a_line_that_may_never_be_answered() {
     let mut s = session();
     s.passes_up("DONE\r\n");
     s.answers("z COMPRESS DEFLATE\r\n", COMPRESSION);
+    assert!(!s.at_boundary());
 }
 
 #[test]
@@ -463,6 +528,15 @@ fn a_goodbye_is_said_only_where_a_response_may_begin() {
     assert_eq!(s.backend("cd)\r\n* 2 FETCH (Y)\r\n"), "cd)\r\n* BYE moved  away\r\n");
     assert_eq!(s.events.pop().unwrap().0, Event::Farewell);
     assert_eq!(s.backend("a OK\r\n"), "");
+}
+
+#[test]
+fn where_a_goodbye_was_said_is_no_boundary() {
+    let mut s = session();
+    s.framer.say_goodbye("moved");
+    assert!(!s.at_boundary());
+    assert_eq!(s.backend(""), "* BYE moved\r\n");
+    assert!(!s.at_boundary());
 }
 
 #[test]

@@ -99,6 +99,32 @@ fn a_sasl_exchange_is_not_read_as_commands() {
 }
 
 #[test]
+fn a_sasl_exchange_that_is_ended_early_is_over() {
+    let mut s = session();
+    s.passes_up("AUTH X\r\n");
+    s.passes_down("+ \r\n-ERR\r\n");
+    assert!(s.at_boundary());
+    s.passes_up("AUTH X\r\n");
+    s.passes_down("+ \r\n");
+    s.passes_up("ab");
+    s.passes_down("-ERR\r\n");
+    s.passes_up("c\r\n");
+    assert!(s.in_flight());
+    s.passes_down("-ERR what\r\n");
+    assert!(s.at_boundary());
+}
+
+#[test]
+fn nobody_is_asked_for_more_before_earlier_commands_are_answered() {
+    let mut s = session();
+    s.passes_up("NOOP\r\nAUTH X\r\n");
+    s.passes_down("+ \r\n");
+    assert_eq!(s.client("STAT\r\n"), "");
+    s.passes_down("+OK\r\n-ERR\r\n");
+    assert!(s.to_backend.ends_with(b"STAT\r\n"));
+}
+
+#[test]
 fn lines_may_be_of_any_length() {
     let mut s = session();
     let long = " ".repeat(1 << 20);

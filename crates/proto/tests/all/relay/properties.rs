@@ -123,6 +123,18 @@ fn backend_piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![9 => any_of(&words), 1 => noise()]
 }
 
+/// Rows of numbered data, and what may stand between them.
+fn numbered_data() -> impl Strategy<Value = Vec<u8>> {
+    let row = any_of(&[
+        "* 1 FETCH (FLAGS (\\Seen))\r\n",
+        "* 22 EXISTS\n",
+        "* 3 X }\r\n",
+        "* 1 FETCH (X {4}\r\nab\r\n)\r\n",
+        "* 4 X {0}\n\n",
+    ]);
+    (row, 1..20_usize).prop_map(|(row, times)| row.repeat(times))
+}
+
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let said = |side| move |pieces: Vec<Vec<u8>>| (side, pieces.concat());
     let turn = prop_oneof![
@@ -318,7 +330,8 @@ proptest! {
 
     #[test]
     fn a_response_may_begin_exactly_where_a_slow_parser_says(
-        pieces in vec(backend_piece(), 0..20),
+        pieces in vec(prop_oneof![backend_piece(), numbered_data()], 0..40),
+        places in vec(any::<Index>(), 10),
     ) {
         let stream = pieces.concat();
         let lost = b"{18446744073709551616}";
@@ -328,6 +341,12 @@ proptest! {
         for (place, byte) in stream.iter().enumerate() {
             prop_assert_eq!(s.between_responses(), expected.contains(&place), "at {}", place);
             s.backend([*byte]);
+        }
+        for place in places {
+            let place = place.index(stream.len() + 1);
+            let mut s = Session::new(Protocol::Imap);
+            s.backend(&stream[..place]);
+            prop_assert_eq!(s.between_responses(), expected.contains(&place), "up to {}", place);
         }
     }
 
