@@ -85,7 +85,10 @@ fn what_a_back_end_says_before_it_closes_reaches_the_client(_: &House) {
     let answer = text.clone();
     let stub = Stub::imap(move |mut talk| {
         talk.line()?;
-        talk.send(&answer)
+        talk.send(&answer)?;
+        // As servers do it that know TCP: a close with unread input would take the words back.
+        talk.wire().close_sending()?;
+        talk.rest().map(|_| ())
     });
     let door = opened(&stub);
     for tls in [false, true] {
