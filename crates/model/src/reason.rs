@@ -61,6 +61,8 @@ reasons! {
     ClientClosed = "client-closed", Nobody;
     /// The back end closed the connection first, as it does after LOGOUT or QUIT.
     BackendClosed = "backend-closed", Nobody;
+    /// The back end closed first, without TLS close_notify, as Cyrus does after LOGOUT.
+    BackendCutOff = "backend-cut-off", Nobody;
     /// The client sent LOGOUT or QUIT before a login, or left without one.
     NoLogin = "no-login", Nobody;
 

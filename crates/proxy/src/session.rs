@@ -70,6 +70,9 @@ pub(crate) async fn live(client: Stream, visitor: Visitor, admission: Admission)
 async fn finish(pair: Pair, ended: Ended, membership: Membership) {
     let reason = match &ended {
         Ended::BackendClosed => Reason::BackendClosed,
+        Ended::BackendLost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Reason::BackendCutOff
+        }
         Ended::BackendLost(_) => Reason::BackendLost,
         Ended::ClientClosed => Reason::ClientClosed,
         Ended::ClientLost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
