@@ -9,10 +9,7 @@ use e2e::{
     secrets::password,
     stub::{ImapWords, Stub},
 };
-use testkit::{
-    mail_clients::{ImapClient, Security},
-    servers::Service,
-};
+use testkit::servers::Service;
 
 pub(crate) fn cases() -> Vec<Case> {
     cases![
@@ -60,14 +57,12 @@ fn real_back_ends_are_reached_by_starttls_and_by_implicit_tls(house: &House) {
         for tls in ["starttls", "implicit"] {
             let door = Door::open(&usual(&backend(house, kind, tls, &ca)));
             assert_let_in(&door, &person);
-            // Under TLS: Cyrus ends without close_notify, and that is passed on as it can be.
-            let security = Security::Tls(door.trust());
-            let mut client = ImapClient::connect(("127.0.0.1", door.imaps), &security).unwrap();
-            client.login(&person.name, &person.password).unwrap();
+            let mut client = door.logged_in(&person);
             client.append("INBOX", b"From: x@example.org\r\nSubject: s\r\n\r\nb\r\n").unwrap();
             client.select("INBOX").unwrap();
             client.fetch(1).unwrap();
             let left = client.logout();
+            // Cyrus ends without close_notify: what was said whole is no loss.
             assert!(left.is_ok(), "{kind:?} {tls}: {left:?}\n{}", door.log_text());
         }
     }

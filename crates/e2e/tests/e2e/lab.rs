@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -65,12 +66,27 @@ struct Laboratory {
 }
 
 impl Laboratory {
-    fn open(config: &str) -> Self {
+    /// As it is called from the checkout, with its folder elsewhere.
+    fn in_checkout(config: &str) -> Self {
+        Self::open(config, |command, folder| {
+            command.current_dir(workspace::checkout()).env("POSTHOUSE_LAB", folder.join("lab"));
+        })
+    }
+
+    /// With no variable set, in a copy of the checkout: its folder is `target/lab` there.
+    fn in_copy(config: &str) -> Self {
+        Self::open(config, |command, folder| {
+            copy_bench(folder);
+            command.current_dir(folder).env_remove("POSTHOUSE_LAB");
+        })
+    }
+
+    fn open(config: &str, place: impl FnOnce(&mut Command, &Path)) -> Self {
         let folder = workspace::temporary_folder("lab").unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(workspace::built_program("posthouse").unwrap());
-        command.args(["serve", "--config", config]).current_dir(workspace::checkout());
-        command.env("POSTHOUSE_LAB", folder.path().join("lab"));
+        command.args(["serve", "--config", config]);
+        place(&mut command, folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut group = Group::start(command, folder.path()).unwrap();
         let log = || fs::read_to_string(folder.path().join("log")).unwrap();
@@ -116,8 +132,13 @@ fn the_laboratory_serves_from_the_checkout_as_it_is(_: &House) {
     }
     let _back_ends = [back_end("a", BACK_ENDS[0]), back_end("b", BACK_ENDS[1])];
     for config in ["bench/lab.toml", "bench/two.toml"] {
-        check_without_variable(config);
-        let laboratory = Laboratory::open(config);
+        check_settings(config);
+        let unset = Laboratory::in_copy(config);
+        assert_eq!(imap("user0", IMAP, &Security::Clear), "* ID (\"name\" \"a\")");
+        assert!(unset.file("target/lab/cert.pem").exists());
+        assert!(unset.file("target/lab/state/control.sock").exists());
+        assert_eq!(showing_secrets(&unset.close()), Vec::<String>::new());
+        let laboratory = Laboratory::in_checkout(config);
         let certificate = laboratory.file("lab/cert.pem");
         let trust = || Trust::Ca(certificate.clone());
         let odd = if config.contains("two") { "b" } else { "a" };
@@ -156,13 +177,24 @@ fn many_from_one_address() {
     drop(held);
 }
 
-/// With no variable set the configuration is good as well.
-fn check_without_variable(config: &str) {
+/// What the configurations of the laboratory need of the checkout.
+fn copy_bench(folder: &Path) {
+    fs::create_dir(folder.join("bench")).unwrap();
+    for file in ["lab.toml", "two.toml", "two.map"] {
+        let file = Path::new("bench").join(file);
+        fs::copy(workspace::checkout().join(&file), folder.join(&file)).unwrap();
+    }
+}
+
+/// One worker, and as many connections from one address as come.
+fn check_settings(config: &str) {
+    let folder = workspace::temporary_folder("lab").unwrap();
+    copy_bench(folder.path());
     let mut command = Command::new(workspace::built_program("posthouse").unwrap());
-    command.args(["--json", "check", "--config", config]).current_dir(workspace::checkout());
+    command.args(["--json", "check", "--config", config]).current_dir(folder.path());
     let checked = printed(&command.env_remove("POSTHOUSE_LAB").output().unwrap());
     let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
-    assert!(checked["state"].as_str().unwrap().ends_with("target/lab/state"), "{checked}");
     assert_eq!(checked["workers"], 1);
     assert_eq!(checked["connections"]["per_address"], 0);
+    assert!(!folder.path().join("target").exists(), "a check makes no file");
 }
