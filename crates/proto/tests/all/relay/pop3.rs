@@ -108,9 +108,9 @@ fn a_sasl_exchange_that_is_ended_early_is_over() {
     s.passes_down("+ \r\n");
     s.passes_up("ab");
     s.passes_down("-ERR\r\n");
-    s.passes_up("c\r\n");
+    s.passes_up("LIST\r\n");
     assert!(s.in_flight());
-    s.passes_down("-ERR what\r\n");
+    s.passes_down("+OK\r\n");
     assert!(s.at_boundary());
 }
 
@@ -174,6 +174,14 @@ fn a_hold_lets_the_current_command_end_and_keeps_the_next() {
     assert!(s.at_boundary());
     s.framer.release();
     assert_eq!(s.client(""), "QUIT\r\n");
+}
+
+#[test]
+fn a_change_is_told_before_anything_behind_the_answer_is_passed_on() {
+    let mut s = session();
+    s.passes_up("DELE 1\r\nQUIT\r\n");
+    s.passes_down("+OK\r\n+OK\r\nwhat\r\n");
+    assert_eq!(s.events.pop().unwrap().1, "+OK\r\n+OK\r\n".len());
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn backend_piece() -> impl Strategy<Value = Vec<u8>> {
 fn numbered_data() -> impl Strategy<Value = Vec<u8>> {
     let row = any_of(&[
         "* 1 FETCH (FLAGS (\\Seen))\r\n",
+        "* 333 FETCH (UID 4444 FLAGS (\\Seen))\r\n",
         "* 22 EXISTS\n",
         "* 3 X }\r\n",
         "* 1 FETCH (X {4}\r\nab\r\n)\r\n",
@@ -348,6 +349,25 @@ proptest! {
             s.backend(&stream[..place]);
             prop_assert_eq!(s.between_responses(), expected.contains(&place), "up to {}", place);
         }
+    }
+
+    #[test]
+    fn among_rows_of_data_nothing_is_overlooked(
+        before in vec(numbered_data(), 1..8),
+        odd in any_of(&[
+            "* OK {3}\r\n", "* BAD what\r\n", "* 1 X {8}\r\na OK x\r\n\r\n", "+ x\r\n", "x\r\n",
+            "* 1 X {18}\r\n* 1 X\r\n* 2 X {3}\r\n\r\n", "* CAPABILITY X COMPRESS=DEFLATE\r\n",
+        ]),
+        after in vec(numbered_data(), 1..8),
+    ) {
+        let stream = [before.concat(), odd, after.concat(), b"a OK done\r\n".to_vec()].concat();
+        let mut whole = Session::new(Protocol::Imap);
+        // It is answered in the end; only then is there a boundary to compare.
+        whole.passes_up("a NOOP\r\n");
+        let mut bytes = whole.clone();
+        take_turn(&mut whole, Side::Backend, [&stream[..]].into_iter());
+        take_turn(&mut bytes, Side::Backend, stream.chunks(1));
+        prop_assert_eq!(seen(&whole), seen(&bytes));
     }
 
     #[test]
