@@ -12,9 +12,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use model::{BackendName, Protocol, Target};
+use model::{BackendName, Protocol};
 use parking_lot::Mutex;
-use proto::probe;
 
 use crate::{Backend, Backends};
 
@@ -85,10 +84,13 @@ impl Capabilities {
                 return;
             }
             of_backend.insert(protocol.word().to_owned(), list);
-            serde_json::to_vec_pretty(&*lists)
+            let bytes = serde_json::to_vec_pretty(&*lists).map_err(io::Error::other);
+            // Under the lock: another probe must neither take our half-made file nor write an older list
+            // over this one.
+            bytes.and_then(|bytes| self.keep(&bytes))
         };
         self.offer_what_is_common();
-        if let Err(error) = kept.map_err(io::Error::other).and_then(|kept| self.keep(&kept)) {
+        if let Err(error) = kept {
             tracing::warn!(file = %self.file.display(), %error, "capabilities not kept");
         }
     }
@@ -119,47 +121,18 @@ pub(crate) async fn probe_for_ever(
     let mut silent = false;
     loop {
         let name = &backend.settings.name;
-        match probe(&backends, &backend, protocol).await {
-            Ok(list) => {
+        match backends.look_at(&backend, protocol).await {
+            Ok(seen) => {
                 silent = false;
-                backends.capabilities.learn(name, protocol, list);
+                backends.capabilities.learn(name, protocol, seen.capabilities);
             }
-            Err(problem) if !silent => {
+            Err((reason, detail)) if !silent => {
                 silent = true;
+                let problem = format!("{reason}: {detail}");
                 tracing::warn!(backend = %name, %protocol, problem, "back end does not tell its capabilities");
             }
             Err(_) => {}
         }
         tokio::time::sleep(if silent { RETRY } else { EVERY }).await;
-    }
-}
-
-async fn probe(
-    backends: &Backends,
-    backend: &Backend,
-    protocol: Protocol,
-) -> Result<Vec<String>, String> {
-    let target = Target::backend(backend.settings.name.clone());
-    let mut visit = backends
-        .reach(backend, &target, protocol)
-        .await
-        .map_err(|(reason, detail)| format!("{reason}: {detail}"))?;
-    let mut machine = probe::Probe::new(protocol, backend.starttls());
-    loop {
-        match visit
-            .converse(&mut machine)
-            .await
-            .map_err(|(reason, detail)| format!("{reason}: {detail}"))?
-        {
-            probe::Event::Capabilities(list) => return Ok(list),
-            probe::Event::Failed { reason, detail } => return Err(format!("{reason}: {detail}")),
-            probe::Event::StartTls => {
-                visit
-                    .start_tls(backend)
-                    .await
-                    .map_err(|(reason, detail)| format!("{reason}: {detail}"))?;
-                proto::Machine::answer(&mut machine, proto::back::Answer::TlsStarted);
-            }
-        }
     }
 }

@@ -82,6 +82,8 @@ impl Backends {
         };
         let entered = self.enter(backend, target, protocol, route, offered).await;
         match &entered {
+            // A host that only an answer names lives by these settings, and is not this back end.
+            _ if target.host.is_some() => {}
             Ok(_) => backend.counters.logged_in(),
             Err(refused) if refused.reason.blame() == Blame::Backend => {
                 backend.counters.failed(refused.reason, &refused.detail);
@@ -263,7 +265,11 @@ impl Visit {
         let handshake = self.stream.connect_tls(tls.config(), self.name.clone());
         match timeout(self.deadlines.greeting, handshake).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err((Reason::BackendTls, format!("{}: {error}", self.address))),
+            Ok(Err(error)) => {
+                let hint = transport::tls::hint(&error);
+                let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+                Err((Reason::BackendTls, format!("{}: {error}{hint}", self.address)))
+            }
             Err(_) => {
                 let limit = self.deadlines.greeting;
                 Err((
@@ -272,6 +278,11 @@ impl Visit {
                 ))
             }
         }
+    }
+
+    /// The address, and the version of TLS.
+    pub(crate) fn seen(&self) -> (SocketAddr, Option<&'static str>) {
+        (self.address, self.stream.tls_version())
     }
 
     fn lost(&self, lost: &Lost) -> Trouble {

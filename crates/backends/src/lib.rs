@@ -4,6 +4,7 @@
 
 mod capabilities;
 mod enter;
+mod look;
 mod names;
 mod secrets;
 mod settings;
@@ -15,6 +16,7 @@ use model::{BackendName, Host, Protocol};
 use transport::tls::ClientTls;
 
 pub use enter::{Entered, Failure};
+pub use look::Seen;
 pub use settings::{BackendSettings, Deadlines, LoginMode, Ports, Settings, StartError, Tls};
 pub use status::{BackendStatus, LastFailure};
 

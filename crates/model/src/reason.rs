@@ -71,10 +71,14 @@ reasons! {
     ClientClosed = "client-closed", Nobody;
     /// The back end closed the connection first, as it does after LOGOUT or QUIT.
     BackendClosed = "backend-closed", Nobody;
+    /// The back end closed first, without TLS close_notify, as Cyrus does after LOGOUT.
+    BackendCutOff = "backend-cut-off", Nobody;
     /// The client sent LOGOUT or QUIT before a login, or left without one.
     NoLogin = "no-login", Nobody;
 
     // The client's doing.
+    /// The client closed without TLS close_notify, as many programs do when they leave.
+    ClientCutOff = "client-cut-off", Nobody;
     /// The client's connection broke (reset, timed out in the kernel, TLS error after login).
     ClientLost = "client-lost", Client;
     /// The TLS handshake with the client failed.

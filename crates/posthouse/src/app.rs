@@ -27,7 +27,7 @@ use transport::tls::{CertificateFiles, ServerSettings, ServerTls, make_self_sign
 
 use crate::{
     cli::Failure,
-    config::{Certificates, Config, Listener, Mistakes, Tls},
+    config::{Certificates, Config, Listener, Mistakes, Privacy},
 };
 
 /// How long the start waits for somebody who acts on users at this moment, or for a predecessor that
@@ -53,7 +53,8 @@ pub(crate) fn serve(config: Config, warnings: &Mistakes) -> Result<(), Failure> 
         process::give_state_files(&config.state, user)?;
         process::drop_privileges(user)?;
     }
-    let logging = log::begin(config.log);
+    let logging = log::begin(config.log)
+        .map_err(|error| Failure::new(format!("the log cannot be started: {error}")))?;
     tell_warnings(&config, warnings, &settings, open_files);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get())
@@ -214,9 +215,9 @@ fn listener_settings(
         protocol: listener.protocol,
         addresses: listener.addresses.clone(),
         tls: match &listener.tls {
-            Tls::Implicit(certificates) => ListenerTls::Implicit(load(certificates)?),
-            Tls::None => ListenerTls::None,
-            Tls::StartTls(certificates) => ListenerTls::StartTls(load(certificates)?),
+            Privacy::Implicit(certificates) => ListenerTls::Implicit(load(certificates)?),
+            Privacy::None => ListenerTls::None,
+            Privacy::StartTls(certificates) => ListenerTls::StartTls(load(certificates)?),
         },
         allow_clear_logins: listener.allow_clear_logins,
         capabilities: listener.capabilities.as_deref().map(Into::into),
@@ -272,6 +273,9 @@ fn tell_warnings(
             "the limit on open files leaves room for fewer connections than configured"
         );
     }
+    if let Some(user) = config.user.as_deref().filter(|user| !process::is(user)) {
+        tracing::warn!(user, "only root can become the configured user; we stay who we are");
+    }
     for file in config.listeners.iter().flat_map(private_files) {
         if let Err(error) = File::open(file) {
             let file = file.display();
@@ -282,12 +286,12 @@ fn tell_warnings(
 
 fn private_files(listener: &Listener) -> Vec<&Path> {
     match &listener.tls {
-        Tls::Implicit(certificates) | Tls::StartTls(certificates) => certificates
+        Privacy::Implicit(certificates) | Privacy::StartTls(certificates) => certificates
             .files
             .iter()
             .flat_map(|files| [files.certificate.as_path(), files.key.as_path()])
             .collect(),
-        Tls::None => Vec::new(),
+        Privacy::None => Vec::new(),
     }
 }
 

@@ -74,14 +74,14 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) protocol: Protocol,
     pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) tls: Tls,
+    pub(crate) tls: Privacy,
     pub(crate) allow_clear_logins: bool,
     pub(crate) capabilities: Option<Vec<String>>,
 }
 
 /// When TLS begins, and with which certificates.
 #[derive(Clone, Debug)]
-pub(crate) enum Tls {
+pub(crate) enum Privacy {
     Implicit(Certificates),
     None,
     StartTls(Certificates),
@@ -165,7 +165,7 @@ pub(crate) fn load(path: &Path, around: &Surroundings<'_>) -> Result<(Config, Mi
         Unusable::NotUtf8 { path: path.to_owned(), at }
     })?;
     let whole = std::path::absolute(path).map_err(unreadable)?;
-    parse(&source, path, whole.parent().unwrap_or(Path::new("/")), around)
+    parse(&source, path, whole.parent().unwrap_or_else(|| Path::new("/")), around)
 }
 
 /// Checks the configuration in a text; `folder` is where relative paths count from.

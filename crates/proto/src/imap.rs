@@ -1,6 +1,6 @@
-//! IMAP before login (RFC 3501, RFC 9051).
+//! IMAP before login (RFC 3501, RFC 9051), and its framing after.
 //!
-//! Nothing here knows IMAP after login: it is relayed.
+//! Nothing here knows what is said after login: it is relayed.
 
 pub mod back;
 pub mod capability;
@@ -8,5 +8,6 @@ mod commands;
 pub mod front;
 mod opening;
 pub mod probe;
+pub mod relay;
 mod responses;
 mod syntax;

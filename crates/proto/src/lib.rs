@@ -14,6 +14,7 @@ mod outbox;
 pub mod pop3;
 pub mod probe;
 pub mod proxy_protocol;
+pub mod relay;
 pub mod sasl;
 
 pub use machine::{Machine, Step};

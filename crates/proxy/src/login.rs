@@ -14,12 +14,12 @@ use proto::{
     front::{self, Answer, Event, Front, Privacy, Said},
 };
 use tokio::time::timeout;
-use transport::{Lost, Pair, Stream, converse};
+use transport::{Direction, Lost, Pair, Stream, Watch, converse};
 
 use crate::{
     ListenerTls,
     session::{End, Visitor, log_refusal},
-    sessions::{Entry, Who},
+    sessions::{Membership, Who},
 };
 
 /// How long a client that we send away may take to read our last words.
@@ -28,7 +28,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// A client, its back end, and their entry in the registry.
 pub(crate) struct Established {
     pub(crate) pair: Pair,
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) membership: Membership,
 }
 
 /// Somebody let in.
@@ -120,7 +120,10 @@ async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Ref
             return Err(reason.into());
         }
         Err(unavailable) => {
-            log_refusal(visitor, None, unavailable.reason, "", &unavailable.to_string());
+            // Whom it hit is known all the same.
+            let user = shared.directory.rules().canonical(&offered.user).ok();
+            let detail = unavailable.to_string();
+            log_refusal(visitor, user.as_ref(), unavailable.reason, "", &detail);
             return Err(unavailable.reason.into());
         }
     };
@@ -153,7 +156,11 @@ impl Talk<'_> {
         self.patience = self.patience.saturating_sub(since.elapsed());
         match result {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::new(tls_reason(&error), error)),
+            Ok(Err(error)) => {
+                // Unread input would turn the close into a reset, which eats the alert.
+                self.client.close_and_drain(GOODBYE).await;
+                Err(End::new(tls_reason(&error), error))
+            }
             Err(_) => Err(End::new(Reason::ClientTimeout, "in the TLS handshake")),
         }
     }
@@ -201,10 +208,23 @@ impl Talk<'_> {
             backend: entered.backend,
             tls: self.client.tls_version(),
         };
-        let pair = Pair::new(self.client, &front.into_rest(), entered.stream, &entered.rest)
+        tracing::debug!(
+            target: "login",
+            session = %who.id,
+            protocol = %who.protocol,
+            user = %who.user,
+            client = %who.client,
+            backend = %who.backend,
+            address = %entered.address,
+            "logged in"
+        );
+        let from_client = front.into_rest();
+        let pair = Pair::new(self.client, &from_client, entered.stream, &entered.rest)
             .map_err(|error| End::new(Reason::Internal, error))?;
-        let entry = self.visitor.shared.sessions.enter(who, self.visitor.since);
-        Ok(Established { pair, entry })
+        let membership = self.visitor.shared.sessions.enter(who, self.visitor.since);
+        membership.relayed(Direction::Up, from_client.len());
+        membership.relayed(Direction::Down, entered.rest.len());
+        Ok(Established { pair, membership })
     }
 }
 

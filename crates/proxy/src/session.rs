@@ -1,6 +1,7 @@
 //! The life of a connection, from accept to the line in the log.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,7 +16,7 @@ use crate::{
     ListenerSettings,
     limits::{Admission, Door},
     login::{self, Established},
-    sessions::{Entry, SessionView, Sessions},
+    sessions::{Membership, SessionView, Sessions},
 };
 
 /// What all connections share.
@@ -54,29 +55,36 @@ impl End {
 /// Two phases: everything that logging in needs (buffers, machines, deadlines) lives in a box that is
 /// freed before the relay begins.
 pub(crate) async fn live(client: Stream, visitor: Visitor, admission: Admission) {
-    let shared = Arc::clone(&visitor.shared);
-    let Established { mut pair, entry } = match Box::pin(login::establish(client, &visitor)).await {
-        Ok(established) => established,
-        Err(end) => return log_visit(&visitor, &end),
-    };
+    let Established { mut pair, membership } =
+        match Box::pin(login::establish(client, &visitor)).await {
+            Ok(established) => established,
+            Err(end) => return log_visit(&visitor, &end),
+        };
     drop(visitor);
-    let ended = pair.relay(&*entry).await;
-    Box::pin(finish(pair, ended, &entry, &shared)).await;
+    let ended = pair.relay(&*membership).await;
+    Box::pin(finish(pair, ended, membership)).await;
     drop(admission);
 }
 
 /// Says goodbye to both sides, and tells the log.
-async fn finish(pair: Pair, ended: Ended, entry: &Entry, shared: &Shared) {
+async fn finish(pair: Pair, ended: Ended, membership: Membership) {
     let reason = match &ended {
         Ended::BackendClosed => Reason::BackendClosed,
+        Ended::BackendLost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Reason::BackendCutOff
+        }
         Ended::BackendLost(_) => Reason::BackendLost,
         Ended::ClientClosed => Reason::ClientClosed,
+        Ended::ClientLost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Reason::ClientCutOff
+        }
         Ended::ClientLost(_) => Reason::ClientLost,
-        Ended::Watcher => entry.asked(),
+        Ended::Watcher => membership.asked(),
     };
     pair.close(&ended).await;
-    shared.sessions.leave(entry);
-    log_session(&entry.view(), reason);
+    let view = membership.view();
+    drop(membership);
+    log_session(&view, reason);
 }
 
 /// The line of a session. The level follows from whose fault the end was.

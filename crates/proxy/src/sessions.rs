@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -106,13 +107,8 @@ impl Sessions {
         }
     }
 
-    /// Takes a session out of the registry.
-    pub(crate) fn leave(&self, entry: &Entry) {
-        self.shard(entry.who.id).lock().remove(&entry.who.id);
-    }
-
-    /// Enters a session; [`Self::leave`] takes it out.
-    pub(crate) fn enter(&self, who: Who, started: Instant) -> Arc<Entry> {
+    /// Enters a session, for as long as its membership is held.
+    pub(crate) fn enter(self: &Arc<Self>, who: Who, started: Instant) -> Membership {
         let id = who.id;
         let entry = Arc::new(Entry {
             who,
@@ -125,7 +121,7 @@ impl Sessions {
             relay: AtomicWaker::new(),
         });
         self.shard(id).lock().insert(id, Arc::clone(&entry));
-        entry
+        Membership { sessions: Arc::clone(self), entry }
     }
 
     /// Ends what is idle, for ever.
@@ -147,6 +143,27 @@ impl Sessions {
     fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Entry>>> {
         let [first, ..] = &self.shards;
         self.shards.get(id.number() % SHARDS).unwrap_or(first)
+    }
+}
+
+/// A session's place in the registry; dropping it gives it up, also when the session's task panics.
+pub(crate) struct Membership {
+    sessions: Arc<Sessions>,
+    entry: Arc<Entry>,
+}
+
+impl Deref for Membership {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let id = self.entry.who.id;
+        self.sessions.shard(id).lock().remove(&id);
     }
 }
 

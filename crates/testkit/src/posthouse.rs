@@ -114,7 +114,7 @@ impl Posthouse {
             if let Some(status) = self.wait_exit(Duration::ZERO) {
                 return Some(Err(format!("ended at start with {status}")));
             }
-            self.log.lines().iter().any(|line| line.contains(READY_WORD)).then_some(Ok(()))
+            self.log.lines().iter().any(|line| tells_ready(line)).then_some(Ok(()))
         });
         let ready = ready.unwrap_or_else(|| Err(format!("did not say {READY_WORD:?} in time")));
         let failure = ready.err().or_else(|| {
@@ -216,6 +216,11 @@ impl Posthouse {
     pub fn command(&self, arguments: &[&str]) -> Result<Output, ServerError> {
         run(&self.folder.path().join("posthouse.toml"), arguments)
     }
+}
+
+/// Whether a log line, text or JSON, has the word by itself ("already" is none).
+fn tells_ready(line: &str) -> bool {
+    line.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == READY_WORD)
 }
 
 /// A temporary folder for [`Posthouse::start_in`].

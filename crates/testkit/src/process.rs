@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg};
 use nix::unistd::{Gid, Pid, Uid, User, getegid, geteuid};
 
 use crate::wait;
@@ -42,9 +42,7 @@ impl Group {
     /// When the program or `sh` cannot be started; the error names it.
     pub fn start(mut command: Command, folder: &Path) -> io::Result<Self> {
         raise_open_file_limit();
-        let mut leader = command.process_group(0).spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start {command:?}: {error}"))
-        })?;
+        let mut leader = spawn(&mut command)?;
         let Ok(number) = i32::try_from(leader.id()) else {
             return Err(io::Error::other("process id out of range"));
         };
@@ -122,18 +120,26 @@ impl Drop for Group {
     }
 }
 
+/// Starts a group's leader with no signal blocked, whatever this thread blocks: children inherit that.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let spawned = command.process_group(0).spawn();
+    blocked.thread_set_mask()?;
+    spawned
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot start {command:?}: {error}")))
+}
+
 /// A shell that waits for the end of this program (its standard input closes) and then cleans up after it.
 fn watch(group: i32, folder: &Path) -> io::Result<Child> {
-    Command::new("sh")
-        .args(["-c", r#"read _; kill -9 -- "-$1"; rm -rf -- "$2""#, "posthouse-watcher"])
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"read _; kill -s KILL -- "-$1"; rm -rf -- "$2""#, "posthouse-watcher"])
         .arg(group.to_string())
         .arg(folder)
-        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot start sh: {error}")))
+        .stderr(Stdio::null());
+    spawn(&mut command)
 }
 
 fn living_members(group: i32) -> Vec<u32> {

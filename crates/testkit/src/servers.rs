@@ -1,6 +1,7 @@
 //! Unpacked servers, each running in a temporary folder on loopback ports of its own.
 //! Nothing here outlives the value that stands for it.
 
+pub mod configured;
 pub mod cyrus;
 pub mod dovecot;
 mod foreground;

@@ -3,6 +3,7 @@
 use std::io;
 
 use proto::{Machine, Step};
+use zeroize::Zeroizing;
 
 use crate::{Received, Stream};
 
@@ -29,7 +30,8 @@ pub async fn converse<M: Machine>(stream: &mut Stream, machine: &mut M) -> Resul
                 Received::Bytes(_) => {}
                 Received::Closed => return Err(Lost::Closed),
             },
-            Step::Write(bytes) => stream.write_all(&bytes).await?,
+            // It may hold a secret.
+            Step::Write(bytes) => stream.write_all(&Zeroizing::new(bytes)).await?,
         }
     }
 }

@@ -14,6 +14,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
 
 use crate::{
@@ -97,7 +98,8 @@ impl Stream {
         while progress == Progress::Handshaking {
             progress = poll_fn(|cx| self.poll_handshake(cx)).await?;
         }
-        // What is still unsent (the server's session tickets) goes out with the next write.
+        // What is still unsent (session tickets, a client's last words) goes out before whatever comes
+        // next, in the same packet where that is a write.
         Ok(())
     }
 
@@ -165,13 +167,24 @@ impl Stream {
     }
 
     async fn shut_and_drain(&mut self, limit: Duration) {
-        let drain = async {
-            poll_fn(|cx| self.poll_shut(cx)).await?;
-            while poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
-            io::Result::Ok(())
-        };
         // The peer may be gone already; whatever happens now, the connection is over.
-        let _ = tokio::time::timeout(limit, drain).await;
+        let _ = timeout(limit, async {
+            poll_fn(|cx| self.poll_shut(cx)).await?;
+            self.discard().await
+        })
+        .await;
+    }
+
+    /// Reads what the peer still sends until it ends, after our direction has been ended. Gives up after
+    /// `limit`. The stream is of no use afterwards.
+    pub(crate) async fn drain(&mut self, limit: Duration) {
+        // As above.
+        let _ = timeout(limit, self.discard()).await;
+    }
+
+    async fn discard(&mut self) -> io::Result<()> {
+        while poll_fn(|cx| self.poll_discard(cx)).await? > 0 {}
+        Ok(())
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -211,6 +224,14 @@ impl Stream {
     /// Forgets what is unsent, after the peer has stopped taking anything.
     pub(crate) fn drop_unsent(&mut self) {
         self.unsent = None;
+    }
+
+    /// Whether it owns no buffer.
+    #[cfg(test)]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        let tls_holds_nothing =
+            |tls: &Tls| tls.session.kept_capacity() == 0 && tls.early.capacity() == 0;
+        self.unsent.is_none() && self.tls.as_deref().is_none_or(tls_holds_nothing)
     }
 
     /// Whether TLS is in use.
@@ -276,6 +297,8 @@ impl Stream {
         if tls.session.peer_closed() || !scratch.opened.is_empty() {
             return Poll::Ready(Ok(Plain::Opened));
         }
+        // Without this, a stream that failed would wait for bytes it can do nothing with.
+        tls.session.check().map_err(io::Error::other)?;
         loop {
             let progress = ready!(self.poll_open(cx, limit, scratch))?;
             if progress == Progress::PeerClosed || !scratch.opened.is_empty() {

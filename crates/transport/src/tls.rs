@@ -4,7 +4,7 @@ mod client;
 mod server;
 pub(crate) mod session;
 
-pub use client::{ClientTls, RootsError, Verify};
+pub use client::{ClientTls, RootsError, Verify, hint};
 pub use server::{CertificateFiles, ServerSettings, ServerTls, TlsFileError, make_self_signed};
 
 /// Whether a handshake failed because the client asked by ALPN for another protocol (RFC 7301; ALPACA).

@@ -1,8 +1,11 @@
 //! The log: one line per event on standard error, as text or JSON, by a thread of its own. Nobody waits
 //! for a slow reader of the log: lines that do not fit in the queue are counted as lost.
 
+mod writer;
+
 use std::{
     fmt::{self, Write},
+    io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,7 +14,6 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
@@ -19,35 +21,41 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use self::writer::Queue;
 use crate::{
     config::{Log, LogFormat, LogLevel},
     time::rfc3339,
 };
 
-/// Lines that may wait to be written: a burst of some seconds on a busy front door.
-const WAITING_LINES: usize = 16_384;
-
 /// How often lost lines are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Our own rooms, whose lines count from the configured level on. Libraries only warn.
-const ROOMS: [&str; 9] =
-    ["admin", "audit", "backends", "directory", "posthouse", "proto", "proxy", "transport", "web"];
+const ROOMS: [&str; 11] = [
+    "admin",
+    "audit",
+    "backends",
+    "directory",
+    "login",
+    "posthouse",
+    "proto",
+    "proxy",
+    "session",
+    "transport",
+    "web",
+];
 
 /// The log at work. Dropping it writes what waits.
 pub(super) struct Logging {
-    _writer: WorkerGuard,
-    lost: ErrorCounter,
+    queue: Queue,
 }
 
 /// Begins to log. Starts a thread, so privileges are dropped before.
-pub(super) fn begin(settings: Log) -> Logging {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES)
-        .lossy(true)
-        .thread_name("log")
-        .finish(std::io::stderr());
-    let lost = writer.error_counter();
+///
+/// # Errors
+/// Those of the kernel when it has no thread for us.
+pub(super) fn begin(settings: Log) -> io::Result<Logging> {
+    let queue = Queue::start(io::stderr())?;
     let level = match settings.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -60,24 +68,25 @@ pub(super) fn begin(settings: Log) -> Logging {
         .with_targets(ROOMS.map(|room| (room, level)))
         // Who changed what is on record whatever the level.
         .with_target("audit", level.max(LevelFilter::INFO));
-    let lines =
-        tracing_subscriber::fmt::layer().event_format(Lines(settings.format)).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines(settings.format))
+        .with_writer(queue.clone());
     let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     // Fails only if there is one already, and then that one logs.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Logging { _writer: guard, lost }
+    Ok(Logging { queue })
 }
 
 impl Logging {
     /// Reports lost lines, for ever.
     pub(super) fn report_lost(&self) -> impl Future<Output = ()> + use<> {
-        let lost = self.lost.clone();
+        let queue = self.queue.clone();
         async move {
             let mut reported = 0;
             let mut every = tokio::time::interval(REPORT_EVERY);
             loop {
                 every.tick().await;
-                let now = lost.dropped_lines();
+                let now = queue.lost();
                 if now > reported {
                     tracing::warn!(
                         lines = now - reported,
@@ -87,6 +96,12 @@ impl Logging {
                 }
             }
         }
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.queue.flush();
     }
 }
 
@@ -154,27 +169,45 @@ struct Text {
 impl Text {
     fn add(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            self.message.extend(value.chars().flat_map(printable));
+            push_printable(&mut self.message, value);
             return;
         }
         let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=');
-        // A String takes every write.
-        let _ = if !value.is_empty() && value.chars().all(plain) {
-            write!(self.fields, " {}={value}", field.name())
-        } else {
-            let escaped: String = value.chars().flat_map(quotable).collect();
-            write!(self.fields, " {}=\"{escaped}\"", field.name())
-        };
+        self.fields.push(' ');
+        self.fields.push_str(field.name());
+        self.fields.push('=');
+        if !value.is_empty() && value.chars().all(plain) {
+            self.fields.push_str(value);
+            return;
+        }
+        self.fields.push('"');
+        let mut rest = value;
+        while let Some(at) = rest.find(['"', '\\']) {
+            let (clean, special) = rest.split_at(at);
+            push_printable(&mut self.fields, clean);
+            self.fields.push('\\');
+            let mut characters = special.chars();
+            self.fields.extend(characters.next());
+            rest = characters.as_str();
+        }
+        push_printable(&mut self.fields, rest);
+        self.fields.push('"');
     }
 }
 
 /// Nobody writes a second line, or moves a terminal's cursor, by way of a field.
-fn printable(character: char) -> Vec<char> {
-    if character.is_control() { character.escape_default().collect() } else { vec![character] }
-}
-
-fn quotable(character: char) -> Vec<char> {
-    if matches!(character, '"' | '\\') { vec!['\\', character] } else { printable(character) }
+fn push_printable(line: &mut String, text: &str) {
+    if !text.contains(char::is_control) {
+        line.push_str(text);
+        return;
+    }
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
 }
 
 impl Visit for Text {

@@ -72,6 +72,12 @@ pub(crate) fn account(user: Option<&str>) -> Result<Option<User>, ProcessError> 
     found.map(Some).ok_or_else(|| failed("there is no such user".into()))
 }
 
+/// Whether that user is who we are.
+pub(super) fn is(user: &str) -> bool {
+    let we = User::from_uid(Uid::effective()).ok().flatten();
+    we.is_some_and(|we| we.name == user)
+}
+
 /// Gives the plain files in a state folder that are root's to a user.
 pub(crate) fn give_state_files(state: &Path, user: &User) -> Result<(), ProcessError> {
     let unreadable =

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     app::process,
-    config::{Config, Listener, Purpose, Tls},
+    config::{Config, Listener, Privacy, Purpose},
 };
 
 /// What follows from a configuration.
@@ -110,9 +110,9 @@ fn listener(listener: &Listener) -> ListenerLine {
         name: listener.name.clone(),
         protocol: listener.protocol.word(),
         tls: match &listener.tls {
-            Tls::Implicit(_) => "implicit",
-            Tls::None => "none",
-            Tls::StartTls(_) => "starttls",
+            Privacy::Implicit(_) => "implicit",
+            Privacy::None => "none",
+            Privacy::StartTls(_) => "starttls",
         },
         addresses: listener.addresses.clone(),
         allow_clear_logins: listener.allow_clear_logins,

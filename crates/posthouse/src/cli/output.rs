@@ -49,8 +49,7 @@ pub(super) fn table<const COLUMNS: usize>(
     headings: [&str; COLUMNS],
     rows: impl IntoIterator<Item = [String; COLUMNS]>,
 ) -> String {
-    let rows: Vec<_> =
-        std::iter::once(headings.map(str::to_owned)).chain(rows.into_iter()).collect();
+    let rows: Vec<_> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
     let mut widths = [0; COLUMNS];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -29,7 +29,8 @@ const MAX_WORKERS: u32 = 1024;
 pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader<'_>) -> Config {
     let listeners = listener::listeners(&file.listeners, around.purpose, reader);
     let backends = backend::backends(&file.backends, around.purpose, reader);
-    let sources = source::sources(&file.directory, &backends, around.purpose, reader);
+    let rules = names::rules(file.names.value(), reader);
+    let sources = source::sources(&file.directory, &rules, &backends, around.purpose, reader);
     let log = file.log.value();
     Config {
         state: file.state.value().cloned().or_else(|| default_state(around)).unwrap_or_else(|| {
@@ -48,7 +49,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         limits: limits(file, reader),
         known_backends: backends.iter().map(backend::Checked::known).collect(),
         backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
-        rules: names::rules(file.names.value(), reader),
+        rules,
         sources,
     }
 }

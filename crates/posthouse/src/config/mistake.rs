@@ -193,10 +193,15 @@ mod tests {
     #[test]
     fn a_hidden_place_is_shown_as_stars_only() {
         let source = "a = 1\nsecret = \"hünter2\"\n";
-        let span = 15..25;
+        let (span, hidden) = (15..25, 15..24);
         let mistake = Mistake::error(&span, "wrong").label("here");
-        let shown =
-            Mistakes::new(Path::new("x.toml"), source, &[15..24], vec![mistake]).render(false);
+        let shown = Mistakes::new(
+            Path::new("x.toml"),
+            source,
+            std::slice::from_ref(&hidden),
+            vec![mistake],
+        )
+        .render(false);
         assert!(shown.contains("secret = *********"), "{shown}");
         assert!(!shown.contains("nter2"), "{shown}");
     }

@@ -124,7 +124,7 @@ fn the_defaults_are_those_of_a_careful_operator() {
     assert_eq!(config.limits.connections_per_address, 100);
     assert_eq!(config.listeners[0].name, "imap-993");
     assert!(!config.listeners[0].allow_clear_logins);
-    let Tls::Implicit(certificates) = &config.listeners[0].tls else { panic!() };
+    let Privacy::Implicit(certificates) = &config.listeners[0].tls else { panic!() };
     assert_eq!(certificates.files[0].certificate, Path::new("/etc/posthouse/cert.pem"));
     assert_eq!(config.sources[0].name, "table");
     let backend = &config.backends[0];
@@ -152,7 +152,7 @@ fn a_variable_counts_in_every_text() {
         WORKING.replace("10.0.0.1", "${BACKEND:-10.9.9.9}").replace("\"key", "\"${HOME}/key");
     let (config, _) = read(&text).unwrap();
     assert_eq!(config.backends[0].hosts[0].to_string(), "10.9.9.9");
-    let Tls::Implicit(certificates) = &config.listeners[0].tls else { panic!() };
+    let Privacy::Implicit(certificates) = &config.listeners[0].tls else { panic!() };
     assert_eq!(certificates.files[0].key, Path::new("/home/operator/key.pem"));
 }
 

@@ -22,10 +22,10 @@ const OURS: [&str; 7] =
 ///
 /// LITERAL+ and IMAP4rev2 are offered only if the back ends have them, because clients go on using
 /// them after login.
-pub fn before_login(settings: &Settings) -> Vec<String> {
+pub fn before_login(settings: &Settings) -> Vec<&str> {
     let offer = &*settings.offer;
-    let mut list = vec!["IMAP4rev1".to_owned()];
-    let mut add = |capability: &str| list.push(capability.to_owned());
+    let mut list = vec!["IMAP4rev1"];
+    let mut add = |capability| list.push(capability);
     if contains(offer, "IMAP4rev2") {
         add("IMAP4rev2");
     }
@@ -39,19 +39,32 @@ pub fn before_login(settings: &Settings) -> Vec<String> {
     if !taken.contains(Mechanism::Command) {
         add("LOGINDISABLED");
     }
-    taken.sasl_names().for_each(|name| add(&format!("AUTH={name}")));
+    let mechanisms = Mechanism::ALL.into_iter().filter(|mechanism| taken.contains(*mechanism));
+    mechanisms.filter_map(announced).for_each(add);
     let theirs = offer.iter().filter(|capability| {
         let is = |other: &&str| capability.eq_ignore_ascii_case(other);
         passes(capability) && !OURS.iter().any(is)
     });
-    list.extend(theirs.cloned());
+    list.extend(theirs.map(String::as_str));
     list
+}
+
+/// The capability of a mechanism; none for what is no SASL.
+fn announced(mechanism: Mechanism) -> Option<&'static str> {
+    match mechanism {
+        Mechanism::Command => None,
+        Mechanism::External => Some("AUTH=EXTERNAL"),
+        Mechanism::Login => Some("AUTH=LOGIN"),
+        Mechanism::OAuthBearer => Some("AUTH=OAUTHBEARER"),
+        Mechanism::Plain => Some("AUTH=PLAIN"),
+        Mechanism::XOAuth2 => Some("AUTH=XOAUTH2"),
+    }
 }
 
 /// The list after login: the back end's own, without what would mislead a client that is already
 /// logged in through us.
-pub fn after_login(list: &[String]) -> Vec<String> {
-    list.iter().filter(|capability| passes(capability)).cloned().collect()
+pub fn after_login(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).filter(|capability| passes(capability)).collect()
 }
 
 /// Reads the capabilities of an untagged CAPABILITY response or a response code, without that word.
@@ -86,7 +99,8 @@ mod tests {
     }
 
     fn before(offer: &[String], privacy: Privacy, starttls: bool) -> Vec<String> {
-        before_login(&Settings { starttls, ..Settings::for_tests(offer, privacy) })
+        let settings = Settings { starttls, ..Settings::for_tests(offer, privacy) };
+        before_login(&settings).into_iter().map(str::to_owned).collect()
     }
 
     #[test]

@@ -12,3 +12,5 @@ mod drive;
 mod properties;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod relay;

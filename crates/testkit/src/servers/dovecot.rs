@@ -36,7 +36,7 @@ pub struct DovecotOptions {
     pub format: MailFormat,
     /// Lets every name in with this one password, beside the users added.
     pub anyone_with: Option<String>,
-    /// Whether passwords are refused in clear.
+    /// Whether passwords are refused in clear; Dovecot takes a client of its own address (127.0.0.1) all the same.
     pub require_tls: bool,
     /// `login_trusted_networks`, for example `127.0.0.0/8`.
     pub trusted_networks: String,
@@ -179,7 +179,7 @@ fn prepare(
     certs::write_into(folder, &[], KeyKind::Ecdsa)?;
     // See `repointed` of the peer.
     let folders = || {
-        for inner in ["run", USERS, MASTERS] {
+        for inner in ["run", "mail", USERS, MASTERS] {
             fs::create_dir(folder.join(inner))?;
         }
         symlink(peer.path("usr/lib/dovecot/modules"), folder.join("run/modules"))

@@ -22,6 +22,9 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Starts tried when another program took a port first.
 const ATTEMPTS: usize = 4;
 
+/// Given the folder and the ports.
+type Prepare<'a> = &'a dyn Fn(&Path, &[u16]) -> Result<Command, ServerError>;
+
 /// What to run, and how to see that it is up.
 pub(super) struct Plan<'a> {
     pub(super) server: &'static str,
@@ -30,7 +33,7 @@ pub(super) struct Plan<'a> {
     pub(super) greets: &'a dyn Fn(usize) -> bool,
     pub(super) clothes: Clothes,
     /// Writes the configuration into the folder and says how to start the program.
-    pub(super) prepare: &'a dyn Fn(&Path, &[u16]) -> Result<Command, ServerError>,
+    pub(super) prepare: Prepare<'a>,
 }
 
 /// A running server; fields are dropped in this order, so that its folder goes last.
@@ -111,7 +114,7 @@ impl Foreground {
         texts.map(|text| String::from_utf8_lossy(&text).into_owned()).collect()
     }
 
-    /// Ends the server and all its processes.
+    /// Ends the server and all its processes, politely first; dropping it instead kills at once.
     pub(super) fn stop(&mut self) {
         self.group.stop(STOP_GRACE);
     }
@@ -124,10 +127,4 @@ fn answers(port: u16, greets: bool) -> bool {
     }
     let Ok(mut wire) = Wire::connect(address) else { return false };
     wire.read_line().is_ok_and(|line| line.is_some_and(|line| line.ends_with(b"\n")))
-}
-
-impl Drop for Foreground {
-    fn drop(&mut self) {
-        self.stop();
-    }
 }

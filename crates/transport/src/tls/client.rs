@@ -1,16 +1,22 @@
 //! TLS towards back ends: whom we believe.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use aws_lc_rs::digest;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{CryptoProvider, aws_lc_rs::default_provider},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 
 /// TLS sessions remembered for resumption, over all back ends.
@@ -23,7 +29,8 @@ pub enum Verify {
     Nothing,
     /// The certificate itself, by the SHA-256 of its DER form: one of these.
     Pins(Vec<[u8; 32]>),
-    /// A chain to a root and the right name. The roots are those in the file, or the system's.
+    /// A chain to a root and the right name. The roots are those in the file, or the system's. A
+    /// certificate that itself stands in the file needs no chain: the right name is enough.
     Roots {
         /// PEM file with one or more certificates.
         file: Option<PathBuf>,
@@ -73,11 +80,11 @@ impl ClientTls {
             Verify::Pins(pins) => {
                 Arc::new(Pinned { pins: Some(pins.clone()), provider: Arc::clone(&provider) })
             }
-            Verify::Roots { file } => {
-                let roots = Arc::new(file.as_ref().map_or_else(system_roots, file_roots)?);
-                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                    .build()
-                    .map_err(|error| RootsError::Unusable(error.to_string()))?
+            Verify::Roots { file: None } => by_chain(system_roots()?, &provider)?,
+            Verify::Roots { file: Some(file) } => {
+                let listed = file_certificates(file)?;
+                let chain = by_chain(file_roots(file, &listed)?, &provider)?;
+                Arc::new(Listed { listed, chain })
             }
         };
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -103,16 +110,128 @@ fn system_roots() -> Result<RootCertStore, RootsError> {
     if roots.is_empty() { Err(RootsError::NoSystemRoots) } else { Ok(roots) }
 }
 
-fn file_roots(file: &PathBuf) -> Result<RootCertStore, RootsError> {
-    let failed = |problem: String| RootsError::File { file: file.clone(), problem };
-    let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(file).map_err(|error| failed(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+fn by_chain(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, RootsError> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| RootsError::Unusable(error.to_string()))
+}
+
+fn file_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let failed = |problem: String| RootsError::File { file: file.to_owned(), problem };
+    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    let certificates: Vec<_> = certificates.map_err(|error| failed(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(failed("it holds no PEM certificate".into()));
     }
-    if roots.is_empty() { Err(failed("it holds no PEM certificate".into())) } else { Ok(roots) }
+    Ok(certificates)
+}
+
+fn file_roots(
+    file: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> Result<RootCertStore, RootsError> {
+    let failed =
+        |error: Error| RootsError::File { file: file.to_owned(), problem: error.to_string() };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(failed)?;
+    }
+    Ok(roots)
+}
+
+/// What an operator can do about a handshake that a certificate, or its absence, made fail; nothing
+/// where the error says it all.
+pub fn hint(error: &io::Error) -> Option<&'static str> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    match error {
+        Error::InvalidCertificate(wrong) => match wrong {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => {
+                Some("renew it there, and look at the clocks of both machines")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Some("`address` must be one of the names in the certificate; or set `pin_sha256`")
+            }
+            _ => Some(
+                "nobody we believe has signed it: set `ca_file` to its authority's certificate or to \
+                 the certificate itself, or `pin_sha256` to its digest; `verify = false` believes \
+                 everybody",
+            ),
+        },
+        Error::InvalidMessage(_) => {
+            Some("that port seems to speak no TLS from the first byte: look at `tls` and the port")
+        }
+        _ => None,
+    }
+}
+
+/// Believes what a chain to the roots of a file proves, and a certificate that stands in that file by
+/// itself. The latter is what a server signed by itself shows: as a root it may sign others, and by
+/// the rules for chains (RFC 5280) it is no end entity then.
+#[derive(Debug)]
+struct Listed {
+    listed: Vec<CertificateDer<'static>>,
+    chain: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Listed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let proved = self.chain.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        // Dates are looked at before chains and uses: with these errors they are in order.
+        let unproved = matches!(
+            proved,
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+                    | CertificateError::BadSignature
+                    | CertificateError::Other(_)
+            ))
+        );
+        if unproved && self.listed.iter().any(|listed| listed == end_entity) {
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        proved
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
 }
 
 /// Believes certificates by their digest, or (without pins) all; the handshake's signature is checked
@@ -163,5 +282,83 @@ impl ServerCertVerifier for Pinned {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A certificate for `mail.test`, signed by itself, as `openssl req -x509` makes one: it says of
+    /// itself that it is an authority.
+    fn own_authority(until: i32) -> rcgen::Certificate {
+        let mut params = CertificateParams::new(vec!["mail.test".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// Judges a certificate for a name by a `ca_file` that holds `listed`.
+    fn judge(listed: &str, shown: &CertificateDer<'_>, name: &'static str) -> Result<(), Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, listed).unwrap();
+        let listed = file_certificates(&file).unwrap();
+        let roots = file_roots(&file, &listed).unwrap();
+        let chain = by_chain(roots, &Arc::new(default_provider())).unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        // 2025-06-01
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_748_736_000));
+        Listed { listed, chain }.verify_server_cert(shown, &[], &name, &[], now).map(|_| ())
+    }
+
+    #[test]
+    fn a_certificate_that_stands_in_the_ca_file_itself_is_believed_for_its_name() {
+        let own = own_authority(2099);
+        judge(&own.pem(), own.der(), "mail.test").unwrap();
+        let wrong = judge(&own.pem(), own.der(), "other.test").unwrap_err();
+        assert!(wrong.to_string().contains("name"), "{wrong}");
+        // Another one of the same names and uses is not it.
+        judge(&own_authority(2099).pem(), own.der(), "mail.test").unwrap_err();
+    }
+
+    #[test]
+    fn what_stands_in_the_ca_file_and_is_out_of_date_is_not_believed() {
+        let old = own_authority(2000);
+        let wrong = judge(&old.pem(), old.der(), "mail.test").unwrap_err();
+        assert!(wrong.to_string().contains("expired"), "{wrong}");
+    }
+
+    #[test]
+    fn a_certificate_in_the_ca_file_goes_without_its_authority_and_an_authority_goes_as_ever() {
+        let key = KeyPair::generate().unwrap();
+        let authority = own_authority(2099);
+        let issuer_key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&issuer_key).unwrap();
+        let issuer = Issuer::new(params, issuer_key);
+        let params = CertificateParams::new(vec!["mail.test".to_owned()]).unwrap();
+        let leaf = params.signed_by(&key, &issuer).unwrap();
+        judge(&leaf.pem(), leaf.der(), "mail.test").unwrap();
+        judge(&root.pem(), leaf.der(), "mail.test").unwrap();
+        judge(&authority.pem(), leaf.der(), "mail.test").unwrap_err();
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_comes_with_what_to_set() {
+        let said = |error: Error| hint(&io::Error::other(error));
+        let issuer = said(CertificateError::UnknownIssuer.into()).unwrap();
+        for key in ["`ca_file`", "`pin_sha256`", "`verify = false`"] {
+            assert!(issuer.contains(key), "{issuer}");
+        }
+        assert!(said(CertificateError::Expired.into()).unwrap().contains("renew"));
+        assert!(said(CertificateError::NotValidForName.into()).unwrap().contains("`address`"));
+        assert_eq!(said(Error::General("the pinned one".into())), None);
+        assert_eq!(hint(&io::ErrorKind::ConnectionReset.into()), None);
     }
 }

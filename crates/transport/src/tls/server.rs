@@ -6,7 +6,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +18,10 @@ use model::Protocol;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::{Ticketer, default_provider, sign::any_supported_type},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -66,6 +72,8 @@ pub struct ServerTls {
     files: Vec<CertificateFiles>,
     /// How the files looked before they were read.
     read: Stamps,
+    /// Whether somebody follows the files already.
+    followed: AtomicBool,
 }
 
 impl ServerTls {
@@ -88,7 +96,8 @@ impl ServerTls {
         // Tickets only: nothing is kept here for clients that never come back.
         config.ticketer = Ticketer::new().map_err(unusable)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Arc::new(Self { config: Arc::new(config), certificates, files, read }))
+        let (config, followed) = (Arc::new(config), AtomicBool::new(false));
+        Ok(Arc::new(Self { config, certificates, files, read, followed }))
     }
 
     /// The library's settings.
@@ -97,8 +106,12 @@ impl ServerTls {
     }
 
     /// Follows the files for ever: when one has changed, all are read again. Files that cannot be used
-    /// are reported once, and the certificates in use stay.
+    /// are reported once, and the certificates in use stay. Of several who call this for one TLS (it
+    /// may serve several listeners) the first one does it, and the others are done at once.
     pub async fn follow_files(self: Arc<Self>) {
+        if self.followed.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let mut seen = self.read.clone();
         let mut every = tokio::time::interval(WATCH_EVERY);
         loop {
@@ -184,12 +197,20 @@ fn read_key_pair(files: &CertificateFiles) -> Result<CertifiedKey, TlsFileError>
     let bad_chain = |problem: String| TlsFileError::new(&files.certificate, problem);
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
-        .map_err(|error| bad_chain(format!("cannot be read as PEM certificates: {error}")))?;
+        .map_err(|error| match error {
+            pem::Error::Io(error) => bad_chain(format!("cannot be read: {error}")),
+            error => bad_chain(format!("cannot be read as PEM certificates: {error}")),
+        })?;
     if chain.is_empty() {
         return Err(bad_chain("holds no PEM certificate".into()));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| TlsFileError::new(&files.key, format!("no private key in it: {error}")))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+        let problem = match error {
+            pem::Error::Io(error) => format!("cannot be read: {error}"),
+            error => format!("no private key in it: {error}"),
+        };
+        TlsFileError::new(&files.key, problem)
+    })?;
     let key = any_supported_type(&key).map_err(|error| TlsFileError::new(&files.key, error))?;
     let pair = CertifiedKey::new(chain, key);
     match pair.keys_match() {

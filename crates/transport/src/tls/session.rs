@@ -105,6 +105,11 @@ impl Session {
         self.kept.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn kept_capacity(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Whether the peer has said close_notify.
     pub(crate) fn peer_closed(&self) -> bool {
         self.peer_closed
@@ -136,6 +141,7 @@ impl Session {
         let result = result.and_then(|(_, progress)| self.within_bounds().map(|()| progress));
         if result.is_err() {
             self.failed = true;
+            self.kept = Vec::new();
             self.alert(outgoing);
         }
         result
@@ -177,7 +183,8 @@ impl Session {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Fails once the connection has failed.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.failed {
             return Err(Error::General("the TLS connection has failed before".into()));
         }
@@ -302,3 +309,6 @@ fn handle<D>(
     };
     (discard, next)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use transport::tls::{CertificateFiles, ServerSettings, ServerTls};
 
 use super::refuse;
 use crate::config::{
-    Certificates, Listener, Purpose, Tls,
+    Certificates, Listener, Privacy, Purpose,
     file::{self, ListenAddress, TlsMode},
     mistake::Mistake,
     read::{At, Field, Reader, Tables},
@@ -62,9 +62,9 @@ fn listener(
     let name = name(at, protocol, &addresses, taken, reader);
     let capabilities = capabilities(table, protocol, reader);
     let tls = match mode {
-        TlsMode::None => Tls::None,
-        TlsMode::StartTls => Tls::StartTls(certificates?),
-        TlsMode::Implicit => Tls::Implicit(certificates?),
+        TlsMode::None => Privacy::None,
+        TlsMode::StartTls => Privacy::StartTls(certificates?),
+        TlsMode::Implicit => Privacy::Implicit(certificates?),
     };
     Some(Listener { name, protocol, addresses, tls, allow_clear_logins, capabilities })
 }

@@ -1,9 +1,10 @@
 //! `[[directory]]`: what is asked where a user's mail is.
 
-use std::{fs, ops::Range};
+use std::{ops::Range, path::PathBuf};
 
 use ::directory::{
-    Answer, Backends, FileFormat, FileSettings, SourceKind, SourceSettings, StaticSettings,
+    Answer, Backends, Directory, FileFormat, FileSettings, RuleSettings, Rules, Settings,
+    SourceKind, SourceSettings, StaticSettings,
 };
 use model::BackendName;
 
@@ -17,15 +18,21 @@ use crate::config::{
 
 pub(super) fn sources(
     field: &Field<Tables<file::Source>>,
+    rules: &RuleSettings,
     backends: &[Checked],
     purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Vec<SourceSettings> {
+    // Rules that cannot be used have been told of; the files are read without them.
+    let rules = Rules::new(rules.clone()).unwrap_or_default();
     let tables: &[_] = field.value().map_or(&[], |tables| &tables.0);
     let mut sources: Vec<SourceSettings> = Vec::new();
     let mut last: Option<(Kind, &Range<usize>)> = None;
     for at in tables {
-        let Some(source) = source(at, backends, purpose, reader) else { continue };
+        let Some(source) = source(at, backends, reader) else { continue };
+        if purpose == Purpose::Serve {
+            try_file(at, &source, &rules, backends, reader);
+        }
         let kind = at.value.source.or(Kind::Table);
         if let Some((Kind::Static, place)) = last {
             let title = "this source is never asked";
@@ -52,7 +59,6 @@ pub(super) fn sources(
 fn source(
     at: &At<file::Source>,
     backends: &[Checked],
-    purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Option<SourceSettings> {
     let table = &at.value;
@@ -72,7 +78,7 @@ fn source(
         }
         Kind::File => {
             refuse!(reader, table, [backend], "it belongs to source = \"static\"");
-            ("file", SourceKind::File(file_source(at, purpose, reader)?))
+            ("file", SourceKind::File(file_source(at, reader)?))
         }
         Kind::Static => {
             refuse!(reader, table, [file], "it belongs to source = \"file\"");
@@ -82,23 +88,36 @@ fn source(
     Some(SourceSettings { name: name.into(), template, kind })
 }
 
-fn file_source(
-    at: &At<file::Source>,
-    purpose: Purpose,
-    reader: &mut Reader<'_>,
-) -> Option<FileSettings> {
+fn file_source(at: &At<file::Source>, reader: &mut Reader<'_>) -> Option<FileSettings> {
     if at.value.file.is_absent() {
         let mistake = Mistake::error(&at.span, "this source has no `file`");
         reader.note(mistake.help("write file = \"users.map\""));
     }
-    let file = at.value.file.given()?;
-    if purpose == Purpose::Serve
-        && let Err(error) = fs::File::open(&file.value)
-    {
-        let title = format!("{} cannot be read: {error}", file.value.display());
-        reader.note(Mistake::error(&file.span, title));
+    Some(FileSettings::new(at.value.file.value()?))
+}
+
+/// Reads the file as `serve` will, so that what it would stumble over is told before.
+fn try_file(
+    at: &At<file::Source>,
+    source: &SourceSettings,
+    rules: &Rules,
+    backends: &[Checked],
+    reader: &mut Reader<'_>,
+) {
+    let (SourceKind::File(_), Some(file)) = (&source.kind, at.value.file.given()) else { return };
+    // A chain without the table touches no state.
+    let alone = Settings {
+        rules: rules.clone(),
+        chain: vec![source.clone()],
+        backends: backends.iter().map(Checked::known).collect(),
+        state: PathBuf::new(),
+    };
+    if let Err(error) = Directory::open(alone) {
+        let text = error.to_string();
+        let (title, lines) = text.split_once('\n').unwrap_or((&text, ""));
+        let mistake = Mistake::error(&file.span, title);
+        reader.note(if lines.is_empty() { mistake } else { mistake.help(lines) });
     }
-    Some(FileSettings::new(&file.value))
 }
 
 fn static_source(

@@ -31,7 +31,7 @@ pub(super) fn into_maildir(
             for inner in ["cur", "new", "tmp"] {
                 fs::create_dir_all(maildir.join(inner))?;
             }
-            clothes.give(&folder.join("mail"))?;
+            clothes.give(&home)?;
         }
         let fresh = maildir.join("tmp").join(&name);
         fs::write(&fresh, message)?;

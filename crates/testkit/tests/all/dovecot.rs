@@ -1,14 +1,16 @@
 //! Debian's Dovecot under the fixture.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use testkit::mail_clients::{ClientError, ImapClient, Pop3Client, Security, header};
 use testkit::servers::Service;
 use testkit::servers::dovecot::{Dovecot, DovecotOptions, MailFormat};
 use testkit::wait;
-use testkit::wire::Trust;
+use testkit::wire::{Trust, Wire};
 
 const MESSAGE: &[u8] = b"From: a@example.org\r\nSubject: a first message\r\n\r\n.dots\r\nbody\r\n";
 
@@ -104,7 +106,13 @@ fn dovecot_wants_tls_where_it_is_required() {
     let server =
         Dovecot::start(DovecotOptions { require_tls: true, ..Default::default() }).unwrap();
     server.add_user("alice", "one").unwrap();
-    // 127.0.0.1 to 127.0.0.1 counts as secured for Dovecot, so only the greeting is a witness elsewhere.
+    // Dovecot takes a client of its own address for secured.
+    let elsewhere = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    elsewhere.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], server.port(Service::Imap)));
+    elsewhere.connect(&address.into()).unwrap();
+    let greeting = Wire::over(elsewhere.into()).unwrap().read_line().unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&greeting).contains("LOGINDISABLED"));
     let trust = Trust::Ca(server.certificates().ca);
     imap_login(&server, Service::Imap, &Security::StartTls(trust), "alice", "one").unwrap();
 }

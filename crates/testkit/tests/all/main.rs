@@ -1,5 +1,8 @@
 //! The fixtures against the real thing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod configured;
+mod cyrus;
 mod dovecot;
+mod processes;
 mod scripted;

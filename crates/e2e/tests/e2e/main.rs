@@ -1,0 +1,48 @@
+//! Posthouse between real clients and real servers, as a whole.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "whatever goes wrong here fails a test"
+)]
+
+mod answers;
+mod backend_tls;
+mod capabilities;
+mod clients;
+mod injection;
+mod lab;
+mod limits;
+mod log;
+mod privileges;
+mod program;
+mod relay;
+mod right_door;
+mod stopping;
+mod tls;
+
+use std::process::ExitCode;
+
+/// Most tests wait more than they work.
+const THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let cases = [
+        tls::cases(),
+        backend_tls::cases(),
+        answers::cases(),
+        injection::cases(),
+        clients::cases(),
+        relay::cases(),
+        privileges::cases(),
+        lab::cases(),
+        stopping::cases(),
+        program::cases(),
+        log::cases(),
+        limits::cases(),
+        capabilities::cases(),
+        right_door::cases(),
+    ];
+    e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
+}

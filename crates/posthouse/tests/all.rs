@@ -1,0 +1,10 @@
+//! The real program, as its operator meets it.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "this is a test")]
+
+#[path = "all/daemon.rs"]
+mod daemon;
+#[path = "all/offline.rs"]
+mod offline;
+#[path = "all/program.rs"]
+mod program;
