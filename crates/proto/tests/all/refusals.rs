@@ -78,7 +78,13 @@ fn compare(protocol: Protocol, verdicts: &[&str]) {
     let name = format!("tests/refusals/{}.txt", protocol.word());
     let expected = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&name)).unwrap();
     let seen = table(protocol, verdicts);
-    assert!(expected == seen, "{name} is not what clients see, which is\n{seen}");
+    let (expected, seen): (Vec<_>, Vec<_>) = (expected.lines().collect(), seen.lines().collect());
+    let differs = (0..expected.len().max(seen.len())).find(|at| expected.get(*at) != seen.get(*at));
+    if let Some(at) = differs {
+        let (expected, first) = (expected.get(at), seen.get(at));
+        let whole = seen.join("\n");
+        panic!("{name}, line {}: {expected:?} is {first:?}; clients see\n{whole}", at + 1);
+    }
 }
 
 fn table(protocol: Protocol, verdicts: &[&str]) -> String {
