@@ -79,6 +79,11 @@ pub(super) fn is(user: &str) -> bool {
     we.is_some_and(|we| we.name == user)
 }
 
+/// Whether a folder is there and belongs to us.
+pub(crate) fn owns(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|data| data.is_dir() && data.uid() == Uid::effective().as_raw())
+}
+
 /// Gives the plain files in a state folder that are root's to a user.
 pub(crate) fn give_state_files(state: &Path, user: &User) -> Result<(), ProcessError> {
     let unreadable =
