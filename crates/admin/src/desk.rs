@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use backends::{BackendStatus, Backends};
+use directory::Directory;
 use proxy::{Running, SessionView};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use crate::{Actor, Kick, Kicked, Refused, SessionFilter, Users, Why, sessions, u
 pub struct Desk {
     /// The table of users, where the directory has one.
     pub users: Option<Users>,
+    /// The directory at work.
+    pub directory: Arc<Directory>,
     /// The back ends.
     pub backends: Arc<Backends>,
     /// The proxy at work.
@@ -71,14 +74,17 @@ pub fn backend_list(desk: &Desk) -> Vec<BackendStatus> {
 }
 
 /// Lists the sessions, oldest first.
-pub fn session_list(desk: &Desk, filter: &SessionFilter) -> Vec<SessionView> {
-    sessions::list(desk.proxy.sessions(), filter)
+///
+/// # Errors
+/// [`Why::Invalid`] if the user's name is none.
+pub fn session_list(desk: &Desk, filter: SessionFilter) -> Result<Vec<SessionView>, Refused> {
+    sessions::list(desk.proxy.sessions(), desk.directory.rules(), filter)
 }
 
 /// Ends sessions.
 ///
 /// # Errors
-/// [`Why::Invalid`] if the id is none, [`Why::NotFound`] if there is no such session.
+/// [`Why::Invalid`] if the id or the name is none, [`Why::NotFound`] if there is no such session.
 pub fn session_kick(desk: &Desk, actor: &Actor, kick: &Kick) -> Result<Kicked, Refused> {
-    sessions::kick(desk.proxy.sessions(), actor, kick)
+    sessions::kick(desk.proxy.sessions(), desk.directory.rules(), actor, kick)
 }

@@ -4,6 +4,7 @@
 //! them on a thread that may block.
 
 mod desk;
+mod look;
 mod refused;
 mod sessions;
 mod state;
@@ -11,13 +12,14 @@ mod users;
 
 pub use crate::{
     desk::{Desk, Status, backend_list, no_table, session_kick, session_list, status},
+    look::{CheckedBackend, LookUp, LookedUp, backend_check, user_look_up},
     refused::{Refused, Why},
     sessions::{Kick, Kicked, SessionFilter},
     state::{LockError, StateError, StateLock, prepare_state},
     users::{
-        HistoryLine, ImportRequest, Imported, LineMistake, ListUsers, Password, PlaceUser, Placed,
-        ShownUser, UserLine, UserList, Users, user_import, user_list, user_place, user_remove,
-        user_show,
+        ExportUsers, Exported, ExportedLine, HistoryLine, ImportRequest, Imported, LineMistake,
+        ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList, Users, user_export,
+        user_import, user_list, user_place, user_remove, user_show,
     },
 };
 

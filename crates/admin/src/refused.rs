@@ -17,6 +17,18 @@ pub enum Why {
     Unavailable,
 }
 
+impl Why {
+    /// The word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NoTable => "no-table",
+            Self::NotFound => "not-found",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// An act that was not done; nothing was changed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[error("{message}")]

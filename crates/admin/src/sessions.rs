@@ -1,16 +1,17 @@
 //! Which sessions to list, and to end. They exist in the daemon only.
 
+use directory::Rules;
 use model::SessionId;
 use proxy::{SessionView, Sessions};
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Refused, Why};
+use crate::{Actor, Refused, Why, users::canonical};
 
 /// Which sessions to list: all that fit every given part.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionFilter {
-    /// The user, by his canonical name.
+    /// The user, by a name that the rules make his of.
     pub user: Option<String>,
     /// The back end's name.
     pub backend: Option<String>,
@@ -22,7 +23,7 @@ pub struct SessionFilter {
 pub enum Kick {
     /// The session with this id.
     Session(String),
-    /// All sessions of the user with this canonical name.
+    /// All sessions of the user of whose name the rules make his.
     User(String),
 }
 
@@ -33,36 +34,46 @@ pub struct Kicked {
     pub kicked: usize,
 }
 
-pub(crate) fn list(sessions: &Sessions, filter: &SessionFilter) -> Vec<SessionView> {
-    let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|want| want == is);
+pub(crate) fn list(
+    sessions: &Sessions,
+    rules: &Rules,
+    filter: SessionFilter,
+) -> Result<Vec<SessionView>, Refused> {
+    let user = filter.user.map(|user| canonical(rules, &user)).transpose()?;
     let mut list = sessions.list();
     list.retain(|view| {
-        fits(&filter.user, view.user.as_str()) && fits(&filter.backend, view.backend.as_str())
+        user.as_ref().is_none_or(|user| *user == view.user)
+            && filter.backend.as_ref().is_none_or(|backend| backend == view.backend.as_str())
     });
-    list
+    Ok(list)
 }
 
-pub(crate) fn kick(sessions: &Sessions, actor: &Actor, kick: &Kick) -> Result<Kicked, Refused> {
+pub(crate) fn kick(
+    sessions: &Sessions,
+    rules: &Rules,
+    actor: &Actor,
+    kick: &Kick,
+) -> Result<Kicked, Refused> {
+    let (act, actor) = ("session-kick", actor.as_str());
     let kicked = match kick {
         Kick::Session(id) => {
             let known = SessionId::from_shown(id).ok_or_else(|| {
                 Refused::invalid(format!("`{id}` is no session id: it has 16 hexadecimal digits"))
             })?;
-            usize::from(sessions.kick(known))
+            if !sessions.kick(known) {
+                return Err(Refused::new(Why::NotFound, format!("there is no session `{id}`")));
+            }
+            tracing::info!(target: "audit", act, actor, session = %id, kicked = 1);
+            1
         }
         Kick::User(user) => {
-            let filter = SessionFilter { user: Some(user.clone()), backend: None };
-            let theirs = list(sessions, &filter);
-            theirs.iter().filter(|view| sessions.kick(view.session)).count()
+            let user = canonical(rules, user)?;
+            let mut list = sessions.list();
+            list.retain(|view| view.user == user);
+            let kicked = list.iter().filter(|view| sessions.kick(view.session)).count();
+            tracing::info!(target: "audit", act, actor, %user, kicked);
+            kicked
         }
     };
-    let (act, actor) = ("session-kick", actor.as_str());
-    match kick {
-        Kick::Session(id) if kicked == 0 => {
-            return Err(Refused::new(Why::NotFound, format!("there is no session `{id}`")));
-        }
-        Kick::Session(id) => tracing::info!(target: "audit", act, actor, session = %id, kicked),
-        Kick::User(user) => tracing::info!(target: "audit", act, actor, user = %user, kicked),
-    }
     Ok(Kicked { kicked })
 }

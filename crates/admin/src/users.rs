@@ -36,16 +36,34 @@ pub struct Users {
 
 impl Users {
     fn canonical(&self, name: &str) -> Result<CanonicalUser, Refused> {
-        let typed = UserName::new(name)
-            .map_err(|error| Refused::invalid(format!("the user `{}`: {error}", shown(name))))?;
-        self.rules
-            .canonical(&typed)
-            .map_err(|error| Refused::invalid(format!("the user `{}`: {error}", shown(name))))
+        canonical(&self.rules, name)
     }
 }
 
+impl Users {
+    /// The stored password of a user of the table, by the name that stands there.
+    fn password(&self, user: &str) -> Result<Option<String>, Refused> {
+        let user = CanonicalUser::declare(UserName::new(user).map_err(Refused::invalid)?);
+        let password = self.store.find(&user)?.and_then(|home| home.password);
+        let text = password.map(|password| String::from_utf8(password.reveal().to_vec()));
+        text.transpose().map_err(|_| {
+            let message = format!("the password of `{user}` is no text and cannot be exported");
+            Refused::new(Why::Unavailable, message)
+        })
+    }
+}
+
+/// The user whom an operator means by a name.
+pub(crate) fn canonical(rules: &Rules, name: &str) -> Result<CanonicalUser, Refused> {
+    let typed = UserName::new(name)
+        .map_err(|error| Refused::invalid(format!("the user `{}`: {error}", shown(name))))?;
+    rules
+        .canonical(&typed)
+        .map_err(|error| Refused::invalid(format!("the user `{}`: {error}", shown(name))))
+}
+
 /// A name that may hold anything, on one line.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     name.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
@@ -120,10 +138,7 @@ pub fn user_place(
     request: PlaceUser,
 ) -> Result<Placed, Refused> {
     let user = users.canonical(name)?;
-    let place: Place = request
-        .backend
-        .parse()
-        .map_err(|error| Refused::invalid(format!("`{}`: {error}", shown(&request.backend))))?;
+    let place = place(&request.backend)?;
     users.backends.check(&place, users.template.as_ref()).map_err(Refused::invalid)?;
     let name_there = request.name_there.map(|name| {
         let parsed = UserName::new(name.as_str());
@@ -141,6 +156,20 @@ pub fn user_place(
         act = "user-place", actor = actor.as_str(), %user, answer = %answer, change = word(change),
     );
     Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
+}
+
+fn place(text: &str) -> Result<Place, Refused> {
+    text.parse().map_err(|error| {
+        let text = shown(text);
+        // As in a map, where this is right.
+        match text.rsplit_once('@') {
+            Some((name, place)) => Refused::invalid(format!(
+                "`{text}`: write `{place}`, and say with --as {name} (in the API: \"as\") what his name \
+                 there is"
+            )),
+            None => Refused::invalid(format!("`{text}`: {error}")),
+        }
+    })
 }
 
 /// Takes a user out of the table. His mail is not touched.
@@ -282,6 +311,82 @@ pub fn user_list(users: &Users, request: ListUsers) -> Result<UserList, Refused>
         has_password: listed.has_password,
     };
     Ok(UserList { users: listed.into_iter().map(line).collect(), more })
+}
+
+/// Which users to export.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportUsers {
+    /// What their names begin with.
+    #[serde(default)]
+    pub prefix: String,
+    /// The last user of the page before.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// How many at most; 10,000 if more are asked for.
+    #[serde(default = "one_page")]
+    pub limit: usize,
+    /// Whether their passwords are wanted.
+    #[serde(default)]
+    pub passwords: bool,
+}
+
+/// One page of an export.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Exported {
+    /// The users, by name.
+    pub users: Vec<ExportedLine>,
+    /// Whether there are more: ask again, `after` the last one.
+    pub more: bool,
+}
+
+/// A user in an export: all that is needed to place him anew.
+#[derive(Deserialize, Serialize)]
+pub struct ExportedLine {
+    /// His canonical name.
+    pub user: String,
+    /// Where he is.
+    pub backend: String,
+    /// His name there, where it is another.
+    #[serde(rename = "as")]
+    pub name_there: Option<String>,
+    /// His password, where one is stored and was asked for.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for ExportedLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportedLine").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Gives out a page of the table, with passwords where they are asked for, which leaves a record.
+///
+/// # Errors
+/// [`Why::Invalid`] if `after` is no name, [`Why::Unavailable`] if the table cannot be read, or a
+/// password is no text.
+pub fn user_export(
+    users: &Users,
+    actor: &Actor,
+    request: ExportUsers,
+) -> Result<Exported, Refused> {
+    let ExportUsers { prefix, after, limit, passwords } = request;
+    if passwords && after.is_none() {
+        let (act, actor) = ("user-export-passwords", actor.as_str());
+        tracing::info!(target: "audit", act, actor, prefix = %prefix);
+    }
+    let page = user_list(users, ListUsers { prefix, after, limit })?;
+    let line = |line: UserLine| {
+        let wanted = passwords && line.has_password;
+        Ok(ExportedLine {
+            password: if wanted { users.password(&line.user)? } else { None },
+            user: line.user,
+            backend: line.backend,
+            name_there: line.name_there,
+        })
+    };
+    let lines: Result<_, Refused> = page.users.into_iter().map(line).collect();
+    Ok(Exported { users: lines?, more: page.more })
 }
 
 /// How a text of users is to be read.

@@ -102,7 +102,8 @@ pub struct KnownBackend {
 }
 
 impl KnownBackend {
-    fn port(&self, protocol: Protocol) -> u16 {
+    /// Its port for a protocol.
+    pub fn port(&self, protocol: Protocol) -> u16 {
         match protocol {
             Protocol::Imap => self.imap_port,
             Protocol::Pop3 => self.pop3_port,
@@ -115,16 +116,17 @@ impl KnownBackend {
 pub enum Unresolved {
     /// Several back ends have the address, and no port says which.
     #[error(
-        "`{place}` is the address of several back ends ({backends}) and no {protocol} port decides \
-         between them: answer with the name of one"
+        "`{place}` is the address of several back ends ({backends}) and no {}port decides between \
+         them: answer with the name of one",
+        protocol.map_or_else(String::new, |protocol| format!("{protocol} "))
     )]
     Ambiguous {
         /// The place.
         place: String,
         /// Their names, separated by commas.
         backends: String,
-        /// The protocol that asked.
-        protocol: Protocol,
+        /// The protocol that asked; none where no protocol's port decides.
+        protocol: Option<Protocol>,
     },
     /// No back end has the name or the address, and the source has no template.
     #[error(
@@ -165,6 +167,11 @@ impl Backends {
         self.by_name.contains_key(name)
     }
 
+    /// The back end of this name.
+    pub fn get(&self, name: &BackendName) -> Option<&KnownBackend> {
+        self.by_name.get(name)
+    }
+
     /// Finds the back end that a place means to a client of `protocol`: the one with that name, else
     /// the one with that address, else `template` at that address.
     ///
@@ -196,11 +203,21 @@ impl Backends {
     /// Whether a place leads to a back end for at least one protocol.
     ///
     /// # Errors
-    /// [`Unresolved`] as [`Self::resolve`] says it for the last protocol tried.
+    /// [`Unresolved`] if it leads to none, or to several, whatever the protocol.
     pub fn check(&self, place: &Place, template: Option<&BackendName>) -> Result<(), Unresolved> {
-        let imap = self.resolve(place, template, Protocol::Imap);
-        imap.or_else(|_| self.resolve(place, template, Protocol::Pop3))?;
-        Ok(())
+        let mut result = Ok(());
+        for protocol in Protocol::ALL {
+            result = self.resolve(place, template, protocol).map(drop);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result.map_err(|unresolved| match unresolved {
+            Unresolved::Ambiguous { place, backends, .. } => {
+                Unresolved::Ambiguous { place, backends, protocol: None }
+            }
+            unresolved @ Unresolved::Nowhere { .. } => unresolved,
+        })
     }
 
     /// A back end's target; a port that is its own is not worth a word.
@@ -233,7 +250,7 @@ impl Backends {
             _ => Err(Unresolved::Ambiguous {
                 place: place.to_string(),
                 backends: names.iter().map(BackendName::as_str).collect::<Vec<_>>().join(", "),
-                protocol,
+                protocol: Some(protocol),
             }),
         }
     }
@@ -316,6 +333,9 @@ mod tests {
         }
         let place = "127.0.0.1:11143".parse().unwrap();
         assert_eq!(backends().check(&place, None), Ok(()));
+        // Which protocols are served is not asked, so none is named.
+        let ambiguous = backends().check(&"127.0.0.1".parse().unwrap(), None).unwrap_err();
+        assert!(ambiguous.to_string().contains("(a, b) and no port decides"), "{ambiguous}");
     }
 
     #[test]

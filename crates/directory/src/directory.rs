@@ -214,21 +214,32 @@ impl Directory {
     /// # Errors
     /// [`Unavailable`] if a source that has to be asked cannot say, or its answer leads nowhere.
     pub async fn look_up(&self, query: &Query) -> Result<Verdict, Unavailable> {
+        Ok(self.look_up_with_source(query).await?.0)
+    }
+
+    /// As [`Self::look_up`], with the name of the source that knows the user.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub async fn look_up_with_source(
+        &self,
+        query: &Query,
+    ) -> Result<(Verdict, Option<&str>), Unavailable> {
         let user = match self.rules.canonical(&query.user) {
             Ok(user) => user,
-            Err(problem) => return Ok(Verdict::Misnamed { problem }),
+            Err(problem) => return Ok((Verdict::Misnamed { problem }, None)),
         };
         for link in &self.chain {
             match link.source.find(&user).await {
                 Ok(Some(found)) => {
                     let route = self.route(link, &user, found, query.protocol)?;
-                    return Ok(Verdict::Admit { user, route });
+                    return Ok((Verdict::Admit { user, route }, Some(&link.name)));
                 }
                 Ok(None) => {}
                 Err(CannotSay { reason, detail }) => return Err(link.unavailable(reason, detail)),
             }
         }
-        Ok(Verdict::Unknown { user })
+        Ok((Verdict::Unknown { user }, None))
     }
 
     /// The name rules, for those who write names into the store.

@@ -9,7 +9,7 @@ use std::{
     str::Chars,
 };
 
-use model::{CanonicalUser, UserName};
+use model::{CanonicalUser, Secret, UserName};
 
 use crate::{Answer, Rules};
 
@@ -40,7 +40,7 @@ pub(crate) enum Wrong {
     BadName(#[from] crate::BadName),
     #[error("a `\\` at the end has nothing to escape")]
     EscapeAtEnd,
-    #[error("expected `user,backend` or `user,backend,user_there`, found {0} fields")]
+    #[error("expected `user,backend[,user_there[,password]]`, found {0} fields")]
     Fields(usize),
     #[error("the line is longer than {LINE_BYTES} bytes")]
     Long,
@@ -48,6 +48,8 @@ pub(crate) enum Wrong {
     Name(#[from] model::InvalidUserName),
     #[error("there is no `:` between the user and the place")]
     NoColon,
+    #[error("the password cannot be used: {0}")]
+    Password(#[from] model::InvalidSecret),
     #[error("the line is not UTF-8")]
     NotUtf8,
     #[error("there are other characters between a quoted name and what has to follow")]
@@ -181,21 +183,29 @@ fn take_until(
 }
 
 /// Reads a line of comma-separated values (RFC 4180, without line ends in fields):
-/// `user,backend[,user_there]`. The line `user,backend[,user_there]` itself is a header.
-pub(crate) fn csv_entry(line: &str) -> Result<Option<Entry>, Wrong> {
+/// `user,backend[,user_there[,password]]`, with empty fields for what is not there. That line itself
+/// is a header.
+pub(crate) fn csv_entry(line: &str) -> Result<Option<(Entry, Option<Secret>)>, Wrong> {
     if line.trim().is_empty() {
         return Ok(None);
     }
     let fields = csv_fields(line)?;
     let words: Vec<&str> = fields.iter().map(String::as_str).collect();
-    let (name, place, user) = match words.as_slice() {
-        ["user", "backend"] | ["user", "backend", "user_there"] => return Ok(None),
-        [name, place] | [name, place, ""] => (name, place, None),
-        [name, place, user] => (name, place, Some(UserName::new(*user)?)),
+    if let Some(more) = words.strip_prefix(&["user", "backend"])
+        && matches!(more, [] | ["user_there"] | ["user_there", "password"])
+    {
+        return Ok(None);
+    }
+    let (name, place, user, password) = match words.as_slice() {
+        [name, place] => (name, place, "", ""),
+        [name, place, user] => (name, place, *user, ""),
+        [name, place, user, password] => (name, place, *user, *password),
         others => return Err(Wrong::Fields(others.len())),
     };
-    let place = place.parse()?;
-    Ok(Some((UserName::new(*name)?, Answer { user, place })))
+    let user = (!user.is_empty()).then(|| UserName::new(user)).transpose()?;
+    let password = (!password.is_empty()).then(|| Secret::new(password)).transpose()?;
+    let answer = Answer { user, place: place.parse()? };
+    Ok(Some(((UserName::new(*name)?, answer), password)))
 }
 
 fn csv_fields(line: &str) -> Result<Vec<String>, Wrong> {
@@ -254,7 +264,7 @@ mod tests {
 
     fn csv(line: &str) -> Option<(String, String)> {
         let entry = csv_entry(line).unwrap();
-        entry.map(|(name, answer)| (name.to_string(), answer.to_string()))
+        entry.map(|((name, answer), _)| (name.to_string(), answer.to_string()))
     }
 
     fn pair(name: &str, answer: &str) -> Option<(String, String)> {
@@ -302,21 +312,36 @@ mod tests {
     }
 
     #[test]
-    fn a_csv_line_has_two_or_three_fields() {
+    fn a_csv_line_has_two_to_four_fields() {
         for (line, name, answer) in [
             ("bob,a", "bob", "a"),
             ("bob , a ,", "bob", "a"),
             ("bob,[::1]:143,robert", "bob", "robert@[::1]:143"),
             ("\"smith, \"\"bob\"\"\",a,\"r,b\"", "smith, \"bob\"", "r,b@a"),
+            ("bob,a,,secret", "bob", "a"),
+            ("user,backend,", "user", "backend"),
         ] {
             assert_eq!(csv(line), pair(name, answer), "{line}");
         }
-        for line in ["", "user,backend", "user, backend , user_there"] {
+        for line in
+            ["", "user,backend", "user, backend , user_there", "user,backend,user_there,password"]
+        {
             assert_eq!(csv(line), None, "{line}");
         }
-        for line in ["bob", ",a", "bob,", "bob,a,b,c", "bob,x@a", "\"bob,a", "\"bob\"x,a"] {
+        for line in ["bob", ",a", "bob,", "bob,a,b,c,d", "bob,x@a", "\"bob,a", "\"bob\"x,a"] {
             assert!(csv_entry(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_password_stands_in_the_fourth_field_as_it_is() {
+        let password = |line: &str| {
+            let (_, password) = csv_entry(line).unwrap().unwrap();
+            password.map(|password| String::from_utf8(password.reveal().to_vec()).unwrap())
+        };
+        assert_eq!(password("bob,a,,\" a,\"\"b \""), Some(" a,\"b ".to_owned()));
+        assert_eq!(password("bob,a,bob,"), None);
+        assert_eq!(password("bob,a"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod log;
 pub(crate) mod process;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,6 +15,7 @@ use std::{
 
 use admin::{Desk, StateLock, Users, prepare_state};
 use directory::Directory;
+use model::Protocol;
 use nix::unistd::User;
 use proxy::{Bound, ListenerSettings, ListenerTls, Running};
 use tokio::{
@@ -79,6 +81,7 @@ async fn run(
     lock: StateLock,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    ignore_other_signals()?;
     let directory = Arc::new(Directory::open(directory_settings(&config)?)?);
     let backends = backends::Backends::prepare(backends::Settings {
         backends: config.backends.clone(),
@@ -90,6 +93,7 @@ async fn run(
     let proxy = Arc::new(serving.map_err(|error| Failure::new(format!("listening: {error}")))?);
     let desk = Desk {
         users: users(&directory),
+        directory,
         backends,
         proxy: Arc::clone(&proxy),
         version: env!("CARGO_PKG_VERSION"),
@@ -165,7 +169,6 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::new(format!("signals: {error}")));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -181,12 +184,36 @@ impl Signals {
     }
 }
 
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(format!("signals: {error}")))
+}
+
+/// Signals by which other programs are told to read their files again would end this one, with all
+/// its sessions: they are told of and do nothing.
+fn ignore_other_signals() -> Result<(), Failure> {
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut user1 = listen(SignalKind::user_defined1())?;
+    let mut user2 = listen(SignalKind::user_defined2())?;
+    tokio::spawn(async move {
+        loop {
+            let signal = tokio::select! {
+                _ = hangup.recv() => "SIGHUP",
+                _ = user1.recv() => "SIGUSR1",
+                _ = user2.recv() => "SIGUSR2",
+            };
+            tracing::warn!(signal, "signal ignored: a change of the configuration needs a restart");
+        }
+    });
+    Ok(())
+}
+
 fn proxy_settings(
     config: &Config,
     open_files: u64,
     user: Option<&User>,
 ) -> Result<proxy::Settings, Failure> {
-    let listener = |listener: &Listener| listener_settings(listener, user);
+    let mut tls = LoadedTls { user, loaded: Vec::new() };
+    let listener = |listener: &Listener| listener_settings(listener, &mut tls);
     let listeners = config.listeners.iter().map(listener).collect::<Result<_, _>>()?;
     let possible = process::connections(open_files);
     let connections = config.limits.connections.unwrap_or(possible).min(possible);
@@ -199,17 +226,9 @@ fn proxy_settings(
 
 fn listener_settings(
     listener: &Listener,
-    user: Option<&User>,
+    tls: &mut LoadedTls<'_>,
 ) -> Result<ListenerSettings, Failure> {
-    let load = |certificates: &Certificates| -> Result<Arc<ServerTls>, Failure> {
-        if certificates.self_signed {
-            for files in &certificates.files {
-                make_certificate(files, user)?;
-            }
-        }
-        let certificates = certificates.files.clone();
-        Ok(ServerTls::load(ServerSettings { certificates, protocol: listener.protocol })?)
-    };
+    let mut load = |certificates: &Certificates| tls.load(certificates, listener.protocol);
     Ok(ListenerSettings {
         name: listener.name.as_str().into(),
         protocol: listener.protocol,
@@ -224,6 +243,38 @@ fn listener_settings(
     })
 }
 
+/// The TLS of the listeners so far. Listeners of one protocol with the same files share theirs, so that
+/// the files are followed, and told of, once.
+struct LoadedTls<'u> {
+    /// Whom certificates are made for.
+    user: Option<&'u User>,
+    loaded: Vec<(ServerSettings, Arc<ServerTls>)>,
+}
+
+impl LoadedTls<'_> {
+    fn load(
+        &mut self,
+        certificates: &Certificates,
+        protocol: Protocol,
+    ) -> Result<Arc<ServerTls>, Failure> {
+        let same = |settings: &ServerSettings| {
+            settings.certificates == certificates.files && settings.protocol == protocol
+        };
+        if let Some((_, tls)) = self.loaded.iter().find(|(settings, _)| same(settings)) {
+            return Ok(Arc::clone(tls));
+        }
+        if certificates.self_signed {
+            for files in &certificates.files {
+                make_certificate(files, self.user)?;
+            }
+        }
+        let settings = ServerSettings { certificates: certificates.files.clone(), protocol };
+        let tls = ServerTls::load(settings.clone())?;
+        self.loaded.push((settings, Arc::clone(&tls)));
+        Ok(tls)
+    }
+}
+
 /// Makes the two files where they are missing, readable to whom we are about to become.
 fn make_certificate(files: &CertificateFiles, user: Option<&User>) -> Result<(), Failure> {
     let missing = !files.key.exists();
@@ -235,7 +286,8 @@ fn make_certificate(files: &CertificateFiles, user: Option<&User>) -> Result<(),
     Ok(())
 }
 
-fn directory_settings(config: &Config) -> Result<directory::Settings, Failure> {
+/// What the directory has to know of the configuration.
+pub(crate) fn directory_settings(config: &Config) -> Result<directory::Settings, Failure> {
     Ok(directory::Settings {
         rules: directory::Rules::new(config.rules.clone())?,
         chain: config.sources.clone(),
@@ -276,7 +328,8 @@ fn tell_warnings(
     if let Some(user) = config.user.as_deref().filter(|user| !process::is(user)) {
         tracing::warn!(user, "only root can become the configured user; we stay who we are");
     }
-    for file in config.listeners.iter().flat_map(private_files) {
+    let files: BTreeSet<&Path> = config.listeners.iter().flat_map(private_files).collect();
+    for file in files {
         if let Err(error) = File::open(file) {
             let file = file.display();
             tracing::warn!(%file, %error, "this file cannot be read again when it changes");

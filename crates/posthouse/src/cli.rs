@@ -9,17 +9,18 @@ mod session;
 mod user;
 mod version;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::Protocol;
 use nix::unistd::Uid;
 
 pub(crate) use failure::Failure;
 
 use self::output::Output;
 use crate::{
-    app,
-    config::{self, Config, DEFAULT_PATH, Mistakes, Purpose, Surroundings},
+    app::{self, process},
+    config::{self, Config, DEFAULT_PATH, Mistakes, Purpose, SYSTEM_STATE, Surroundings},
 };
 
 /// The front door of a mail cluster: IMAP and POP3 to each user's own server.
@@ -49,7 +50,7 @@ struct Common {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
-    /// Print JSON, for programs.
+    /// Print JSON, for programs; failures too, on standard error.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -75,6 +76,29 @@ enum Command {
     Version,
 }
 
+/// A protocol, as it is written on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Spoken {
+    Imap,
+    Pop3,
+}
+
+impl From<Spoken> for Protocol {
+    fn from(spoken: Spoken) -> Self {
+        match spoken {
+            Spoken::Imap => Self::Imap,
+            Spoken::Pop3 => Self::Pop3,
+        }
+    }
+}
+
+impl Cli {
+    /// Whether programs read what is said.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.common.json
+    }
+}
+
 /// Does what was asked for.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { common, command } = cli;
@@ -86,7 +110,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Check => check::check(&common, output),
         Command::User(act) => user::act(&common.quietly(Purpose::Act)?, act, output),
-        Command::Backend(act) => backend::act(&common.quietly(Purpose::Act)?, act, output),
+        Command::Backend(act) => backend::act(&common, act, output),
         Command::Session(act) => session::act(&common.quietly(Purpose::Act)?, act, output),
         Command::Version => version::version(output),
     }
@@ -98,6 +122,7 @@ impl Common {
             purpose,
             variable: &|name| std::env::var(name).ok(),
             root: Uid::effective().is_root(),
+            owns_system_state: process::owns(Path::new(SYSTEM_STATE)),
         };
         Ok(config::load(&self.config, &around)?)
     }

@@ -27,7 +27,7 @@ use toml::{
 use transport::tls::CertificateFiles;
 
 pub(crate) use file::{LogFormat, LogLevel};
-pub(crate) use mistake::Mistakes;
+pub(crate) use mistake::{Mistakes, ToldMistake};
 
 use self::{
     file::File,
@@ -37,6 +37,9 @@ use self::{
 
 /// Where the configuration is looked for when nothing else is said.
 pub(crate) const DEFAULT_PATH: &str = "/etc/posthouse/posthouse.toml";
+
+/// The state folder of a service, when nothing else is said.
+pub(crate) const SYSTEM_STATE: &str = "/var/lib/posthouse";
 
 /// The longest file that is read, in bytes: a configuration, and no disk image by mistake.
 const MAX_BYTES: u64 = 4 << 20;
@@ -109,8 +112,17 @@ pub(crate) struct Limits {
 pub(crate) enum Purpose {
     /// For an act of the operator, who need not be allowed to read certificates and secrets.
     Act,
+    /// To check: as to serve, and what will go wrong later is foreseen.
+    Check,
     /// To serve: every file that is named must be there and of use.
     Serve,
+}
+
+impl Purpose {
+    /// Whether every file that is named is read.
+    fn reads_files(self) -> bool {
+        self != Self::Act
+    }
 }
 
 /// What the configuration is read in: all that does not stand in the file.
@@ -120,6 +132,8 @@ pub(crate) struct Surroundings<'s> {
     pub(crate) variable: &'s dyn Fn(&str) -> Option<String>,
     /// Whether we are root, and may become another user.
     pub(crate) root: bool,
+    /// Whether [`SYSTEM_STATE`] is there and ours.
+    pub(crate) owns_system_state: bool,
 }
 
 /// There is no configuration to go by.

@@ -13,8 +13,10 @@ use clap::Parser;
 fn main() -> ExitCode {
     // The only provider there is; a second installation is refused, and this is the first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match cli::run(cli::Cli::parse()) {
+    let cli = cli::Cli::parse();
+    let json = cli.wants_json();
+    match cli::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
+        Err(failure) => failure.tell(json),
     }
 }

@@ -8,6 +8,16 @@ pub(crate) fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// How long ago something was, by its largest unit: `12 s ago`, `3 min ago`, `5 h ago`, `2 d ago`.
+pub(crate) fn ago(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
 /// The date that is `days` after 1970-01-01, by the 400 years after which the calendar repeats itself
 /// (H. Hinnant, "chrono-compatible low-level date algorithms").
 fn date(days: u64) -> (u64, u64, u64) {
@@ -27,6 +37,19 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_told_by_its_largest_unit() {
+        for (seconds, wanted) in [
+            (0, "0 s ago"),
+            (59, "59 s ago"),
+            (3599, "59 min ago"),
+            (90_000, "25 h ago"),
+            (172_800, "2 d ago"),
+        ] {
+            assert_eq!(ago(seconds), wanted);
+        }
+    }
 
     #[test]
     fn known_times_are_written_as_known() {

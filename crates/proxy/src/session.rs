@@ -10,6 +10,7 @@ use std::{
 use backends::Backends;
 use directory::Directory;
 use model::{Blame, CanonicalUser, Reason, SessionId};
+use proto::relay::Lost;
 use transport::{Ended, Pair, Stream};
 
 use crate::{
@@ -79,6 +80,8 @@ async fn finish(pair: Pair, ended: Ended, membership: Membership) {
             Reason::ClientCutOff
         }
         Ended::ClientLost(_) => Reason::ClientLost,
+        Ended::Unframed(Lost::BackendLiteral) => Reason::BackendProtocol,
+        Ended::Unframed(Lost::ClientLiteral) => Reason::ClientProtocol,
         Ended::Watcher => membership.asked(),
     };
     pair.close(&ended).await;

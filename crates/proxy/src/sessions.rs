@@ -129,12 +129,17 @@ impl Sessions {
         let mut every = tokio::time::interval((idle / ROUNDS).max(Duration::from_millis(10)));
         loop {
             every.tick().await;
-            let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            for shard in &self.shards {
-                for entry in shard.lock().values() {
-                    if round.wrapping_sub(entry.active.load(Ordering::Relaxed)) > ROUNDS {
-                        entry.end(Reason::Idle);
-                    }
+            self.next_round();
+        }
+    }
+
+    /// Ends what has been idle for all rounds of the limit.
+    fn next_round(&self) {
+        let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        for shard in &self.shards {
+            for entry in shard.lock().values() {
+                if round.wrapping_sub(entry.active.load(Ordering::Relaxed)) > ROUNDS {
+                    entry.end(Reason::Idle);
                 }
             }
         }
@@ -214,5 +219,52 @@ impl Watch for Entry {
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.relay.register(cx.waker());
         if self.end.load(Ordering::Acquire) == GOES_ON { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::UserName;
+
+    use super::*;
+
+    fn who(count: u32) -> Who {
+        Who {
+            id: SessionId::new(1, count),
+            protocol: Protocol::Imap,
+            user: CanonicalUser::declare(UserName::new("anna").unwrap()),
+            client: ([192, 0, 2, 1], 1).into(),
+            backend: BackendName::new("a").unwrap(),
+            tls: None,
+        }
+    }
+
+    #[test]
+    fn a_session_without_traffic_ends_after_all_rounds_and_another_goes_on() {
+        let sessions = Sessions::new();
+        let silent = sessions.enter(who(1), Instant::now());
+        let talking = sessions.enter(who(2), Instant::now());
+        let goes_on = |entry: &Entry| entry.end.load(Ordering::Acquire) == GOES_ON;
+        for _ in 0..ROUNDS {
+            sessions.next_round();
+            talking.relayed(Direction::Up, 1);
+        }
+        assert!(goes_on(&silent));
+        sessions.next_round();
+        assert_eq!(silent.asked(), Reason::Idle);
+        assert!(goes_on(&talking));
+    }
+
+    #[test]
+    fn a_kicked_session_hears_the_first_reason_and_leaves_the_list() {
+        let sessions = Sessions::new();
+        let session = sessions.enter(who(1), Instant::now());
+        assert!(sessions.kick(session.who.id));
+        sessions.end_all(Reason::Shutdown);
+        assert_eq!(session.asked(), Reason::Kicked);
+        assert_eq!(sessions.list().len(), 1);
+        drop(session);
+        assert!(sessions.list().is_empty());
+        assert!(!sessions.kick(SessionId::new(1, 1)));
     }
 }

@@ -1,7 +1,9 @@
-//! The blind relay: bytes both ways between two streams, understood by nobody.
+//! The relay: bytes both ways between two streams, understood by nobody (blind), or followed by a framer.
 //!
-//! Idle, it owns two sockets, two small states and what its owner watches with: no buffer, no timer,
-//! no channel.
+//! Idle, the blind relay owns two sockets, two small states and what its owner watches with: no buffer,
+//! no timer, no channel.
+
+mod framed;
 
 use std::{
     future::poll_fn,
@@ -10,10 +12,16 @@ use std::{
     time::Duration,
 };
 
+use proto::relay::{Changed, Framer, Lost};
+use tokio::time::timeout;
+
+use self::framed::{Framing, Goodbye, Sides, Trouble};
 use crate::{Stream, scratch};
 
 /// How long the client may take to read our last words and close.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a goodbye waits for the end of a response that is under way.
+const BETWEEN_RESPONSES: Duration = Duration::from_secs(2);
 /// How long a side may take to hear that the session was ended by us or by the other.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Transfers in one poll at most: after a mebibyte the other direction and other tasks have their turn.
@@ -35,6 +43,17 @@ pub trait Watch {
 
     /// Ready when the relay is to end; otherwise keeps the waker.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// A framed relay has seen a command finish that may have changed a mailbox. Called within a poll;
+    /// must not block.
+    fn changed(&self, changed: &Changed) {
+        let _ = changed;
+    }
+
+    /// What a framed relay tells the client when it is ended.
+    fn goodbye(&self) -> &'static str {
+        "Session ended"
+    }
 }
 
 /// How a relay ended.
@@ -48,6 +67,8 @@ pub enum Ended {
     ClientClosed,
     /// The connection to the client broke.
     ClientLost(io::Error),
+    /// A framed relay can follow no more.
+    Unframed(Lost),
     /// The watcher ended it.
     Watcher,
 }
@@ -72,6 +93,8 @@ pub struct Pair {
     backend: Stream,
     up: Flow,
     down: Flow,
+    /// There in a framed relay.
+    framing: Option<Box<Framing>>,
 }
 
 /// Whose connection failed while bytes were moved.
@@ -93,13 +116,52 @@ impl Pair {
     ) -> io::Result<Self> {
         backend.queue(from_client)?;
         client.queue(from_backend)?;
-        Ok(Self { client, backend, up: Flow::Held, down: Flow::Held })
+        Ok(Self { client, backend, up: Flow::Held, down: Flow::Held, framing: None })
+    }
+
+    /// Joins two streams by a relay that `framer` follows from here on.
+    pub fn framed(
+        client: Stream,
+        from_client: Vec<u8>,
+        backend: Stream,
+        from_backend: Vec<u8>,
+        framer: Framer,
+    ) -> Self {
+        let (up, down) = (from_client, from_backend);
+        let framing = Framing { framer, up, down, goodbye: Goodbye::No };
+        let framing = Some(Box::new(framing));
+        Self { client, backend, up: Flow::Held, down: Flow::Held, framing }
     }
 
     /// Relays until one side ends it. Half-close is passed on: when the client has ended its
-    /// direction, the back end's answers still reach it.
+    /// direction, the back end's answers still reach it. A framed relay that is ended by its watcher says
+    /// goodbye between two responses.
     pub async fn relay(&mut self, watch: &impl Watch) -> Ended {
-        poll_fn(|cx| self.poll_relay(cx, watch)).await
+        let ended = poll_fn(|cx| self.poll_relay(cx, watch)).await;
+        if matches!(ended, Ended::Watcher) && self.framing.is_some() {
+            Box::pin(self.say_goodbye(watch)).await;
+        }
+        ended
+    }
+
+    /// Goes on until the goodbye has been written, as long as that may take.
+    async fn say_goodbye(&mut self, watch: &impl Watch) {
+        if let Some(framing) = &mut self.framing {
+            framing.framer.say_goodbye(watch.goodbye());
+            framing.goodbye = Goodbye::Asked;
+        }
+        // Past the limit, or when a side is lost meanwhile, it ends without.
+        let _ = timeout(BETWEEN_RESPONSES, poll_fn(|cx| self.poll_goodbye(cx, watch))).await;
+    }
+
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>, watch: &impl Watch) -> Poll<()> {
+        if self.pump(cx, watch).is_some() {
+            return Poll::Ready(());
+        }
+        match self.framing.as_ref().map(|framing| framing.goodbye) {
+            Some(Goodbye::Asked) => Poll::Pending,
+            _ => self.client.poll_flush(cx).map(|_| ()),
+        }
     }
 
     /// Says goodbye to both sides as the end demands, within a few seconds.
@@ -127,6 +189,10 @@ impl Pair {
                 self.backend.cut_off_and_drain(FAREWELL).await;
             }
             Ended::ClientLost(_) => self.backend.reset_on_close(),
+            Ended::Unframed(_) => {
+                self.client.reset_on_close();
+                self.backend.reset_on_close();
+            }
             Ended::Watcher => {
                 let Self { client, backend, .. } = &mut self;
                 tokio::join!(client.close_and_drain(FAREWELL), backend.close_and_drain(FAREWELL));
@@ -138,30 +204,65 @@ impl Pair {
         if watch.poll_end(cx).is_ready() {
             return Poll::Ready(Ended::Watcher);
         }
+        self.pump(cx, watch).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Moves what can be moved, and says whether that was all there will be.
+    fn pump(&mut self, cx: &mut Context<'_>, watch: &impl Watch) -> Option<Ended> {
         let client_closed_first = matches!(self.up, Flow::Eof | Flow::Shut);
-        let Self { client, backend, up, .. } = self;
-        let moved = |bytes| watch.relayed(Direction::Up, bytes);
-        match pump(cx, client, backend, up, false, moved) {
-            Err(Fault::Source(error)) => return Poll::Ready(Ended::ClientLost(error)),
-            Err(Fault::Sink(error)) => self.stop_sending_up(&error),
-            Ok(()) => {}
-        }
-        let Self { client, backend, up, down } = self;
-        let moved = |bytes| watch.relayed(Direction::Down, bytes);
-        let was_reset = *up == Flow::Broken { reset: true };
-        match pump(cx, backend, client, down, was_reset, moved) {
-            Err(Fault::Source(error)) => return Poll::Ready(Ended::BackendLost(error)),
-            Err(Fault::Sink(error)) => return Poll::Ready(Ended::ClientLost(error)),
-            Ok(()) => {}
+        let moved = match self.framing {
+            None => self.pump_blindly(cx, watch),
+            Some(_) => self.pump_framed(cx, watch),
+        };
+        if let Err(ended) = moved {
+            return Some(ended);
         }
         // TLS may have had to answer while we read from the back end.
         if let Poll::Ready(Err(error)) = self.backend.poll_flush(cx) {
             self.stop_sending_up(&error);
         }
         match (self.down, client_closed_first) {
-            (Flow::Shut, true) => Poll::Ready(Ended::ClientClosed),
-            (Flow::Shut, false) => Poll::Ready(Ended::BackendClosed),
-            _ => Poll::Pending,
+            (Flow::Shut, true) => Some(Ended::ClientClosed),
+            (Flow::Shut, false) => Some(Ended::BackendClosed),
+            _ => None,
+        }
+    }
+
+    fn pump_blindly(&mut self, cx: &mut Context<'_>, watch: &impl Watch) -> Result<(), Ended> {
+        let Self { client, backend, up, .. } = self;
+        let moved = |bytes| watch.relayed(Direction::Up, bytes);
+        if let Err(fault) = pump(cx, client, backend, up, false, moved) {
+            self.fault(Direction::Up, fault)?;
+        }
+        let Self { client, backend, up, down, .. } = self;
+        let moved = |bytes| watch.relayed(Direction::Down, bytes);
+        let was_reset = *up == Flow::Broken { reset: true };
+        pump(cx, backend, client, down, was_reset, moved)
+            .or_else(|fault| self.fault(Direction::Down, fault))
+    }
+
+    fn pump_framed(&mut self, cx: &mut Context<'_>, watch: &impl Watch) -> Result<(), Ended> {
+        let Self { client, backend, up, down, framing } = self;
+        let Some(framing) = framing else { return Ok(()) };
+        let mut sides = Sides { client, backend, up, down };
+        match framing.pump(cx, &mut sides, watch) {
+            Ok(()) => Ok(()),
+            Err((direction, Trouble::Fault(fault))) => self.fault(direction, fault),
+            Err((_, Trouble::Lost(lost))) => Err(Ended::Unframed(lost)),
+        }
+    }
+
+    /// What a fault in a direction means. One ends nothing: what a dying back end said last still
+    /// reaches the client.
+    fn fault(&mut self, direction: Direction, fault: Fault) -> Result<(), Ended> {
+        match (direction, fault) {
+            (Direction::Up, Fault::Source(error)) => Err(Ended::ClientLost(error)),
+            (Direction::Up, Fault::Sink(error)) => {
+                self.stop_sending_up(&error);
+                Ok(())
+            }
+            (Direction::Down, Fault::Source(error)) => Err(Ended::BackendLost(error)),
+            (Direction::Down, Fault::Sink(error)) => Err(Ended::ClientLost(error)),
         }
     }
 

@@ -203,12 +203,15 @@ impl Stream {
 
     /// Adds close_notify to what is unsent.
     pub(crate) fn queue_close(&mut self) {
+        scratch::lend(|scratch| self.queue_close_with(&mut scratch.sealed));
+    }
+
+    /// The same, with a buffer that the caller has been lent.
+    pub(crate) fn queue_close_with(&mut self, sealed: &mut Outgoing) {
         let Some(tls) = &mut self.tls else { return };
-        scratch::lend(|scratch| {
-            scratch.sealed.clear();
-            tls.session.close(&mut scratch.sealed);
-            append(&mut self.unsent, scratch.sealed.filled());
-        });
+        sealed.clear();
+        tls.session.close(sealed);
+        append(&mut self.unsent, sealed.filled());
     }
 
     /// Sends what is unsent, then FIN.

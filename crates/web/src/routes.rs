@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use admin::{
-    Desk, ImportRequest, Imported, Kick, Kicked, ListUsers, PlaceUser, Placed, Refused,
-    SessionFilter, ShownUser, Status, UserList, Why,
+    Desk, ExportUsers, Exported, ImportRequest, Imported, Kick, Kicked, ListUsers, LookUp,
+    LookedUp, PlaceUser, Placed, Refused, SessionFilter, ShownUser, Status, UserList, Why,
 };
 use axum::{
     Json, Router,
@@ -32,6 +32,8 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/status", get(status))
         .route("/users", get(user_list))
         .route("/users/{user}", get(user_show).put(user_place).delete(user_remove))
+        .route("/export/users", get(user_export))
+        .route("/look-up/{user}", get(user_look_up))
         .route("/backends", get(backend_list))
         .route("/sessions", get(session_list))
         .route("/sessions/kick", post(session_kick))
@@ -87,6 +89,22 @@ async fn user_import(
         .await
 }
 
+async fn user_export(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Asked(request): Asked<ExportUsers>,
+) -> Answer<Exported> {
+    blocking(move || admin::user_export(desk.users()?, &actor, request)).await
+}
+
+async fn user_look_up(
+    State(desk): Daemon,
+    Named(user): Named,
+    Asked(request): Asked<LookUp>,
+) -> Answer<LookedUp> {
+    Ok(Json(admin::user_look_up(&desk.directory, &user, &request).await?))
+}
+
 async fn backend_list(State(desk): Daemon) -> Json<impl Serialize> {
     Json(admin::backend_list(&desk))
 }
@@ -94,8 +112,8 @@ async fn backend_list(State(desk): Daemon) -> Json<impl Serialize> {
 async fn session_list(
     State(desk): Daemon,
     Asked(filter): Asked<SessionFilter>,
-) -> Json<impl Serialize> {
-    Json(admin::session_list(&desk, &filter))
+) -> Answer<impl Serialize> {
+    Ok(Json(admin::session_list(&desk, filter)?))
 }
 
 async fn session_kick(

@@ -112,3 +112,27 @@ fn an_import_with_a_wrong_line_changes_nothing() {
     );
     assert_eq!(user_show(&users, "anna").unwrap_err().why, Why::NotFound);
 }
+
+#[test]
+fn a_name_before_an_at_sign_is_led_to_the_option_for_it() {
+    let Table { users, actor, _folder } = table();
+    let refused = user_place(&users, &actor, "anna", on("robert@x@a")).unwrap_err();
+    assert!(refused.message.contains("write `a`"), "{refused}");
+    assert!(refused.message.contains("--as robert@x "), "{refused}");
+}
+
+#[test]
+fn an_export_has_passwords_only_where_they_are_asked_for() {
+    let Table { users, actor, _folder } = table();
+    let password = Password::Set("hunter2".into());
+    user_place(&users, &actor, "anna", PlaceUser { password, ..on("a") }).unwrap();
+    user_place(&users, &actor, "bert", on("b")).unwrap();
+    let export = |passwords| {
+        let (prefix, after) = (String::new(), None);
+        user_export(&users, &actor, ExportUsers { prefix, after, limit: 10, passwords }).unwrap()
+    };
+    assert!(export(false).users.iter().all(|line| line.password.is_none()));
+    let with: Vec<_> = export(true).users.into_iter().map(|line| line.password).collect();
+    assert_eq!(with, [Some("hunter2".to_owned()), None]);
+    assert!(!format!("{:?}", export(true)).contains("hunter2"));
+}

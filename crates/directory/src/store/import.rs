@@ -4,11 +4,11 @@
 
 use std::io::BufRead;
 
-use model::{BackendName, CanonicalUser};
+use model::{BackendName, CanonicalUser, Secret};
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::{
-    Change, Store, StoreError,
+    Change, PasswordChange, Store, StoreError,
     changes::{self, By},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub struct Import<'a> {
 /// How a list of users is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ImportFormat {
-    /// `user,backend[,user_there]` with or without a header (RFC 4180).
+    /// `user,backend[,user_there[,password]]` with or without a header (RFC 4180).
     Csv,
     /// `user: [user@]host[:port]`, as Perdition's text maps.
     Perdition,
@@ -91,7 +91,8 @@ impl ImportReport {
 }
 
 impl Store {
-    /// Reads a list of users and places them, all in one transaction. Stored passwords stay.
+    /// Reads a list of users and places them, all in one transaction. Stored passwords stay where a
+    /// line has none.
     /// `progress` is told the number of lines read, now and then and at the end.
     ///
     /// # Errors
@@ -138,8 +139,8 @@ impl Import<'_> {
             let number = lines.number();
             match line.and_then(|line| self.entry(&line)) {
                 Ok(None) => {}
-                Ok(Some((user, answer))) => {
-                    let result = self.write(transaction, by, number, &user, &answer)?;
+                Ok(Some(entry)) => {
+                    let result = self.write(transaction, by, number, &entry)?;
                     report.count(number, result);
                 }
                 Err(wrong) => report.count(number, Err(wrong.to_string())),
@@ -153,12 +154,15 @@ impl Import<'_> {
         Ok(report)
     }
 
-    fn entry(&self, line: &str) -> Result<Option<(CanonicalUser, Answer)>, Wrong> {
+    fn entry(&self, line: &str) -> Result<Option<Entry>, Wrong> {
         let entry = match self.format {
             ImportFormat::Csv => lines::csv_entry(line)?,
-            ImportFormat::Perdition => lines::map_entry(line)?,
+            ImportFormat::Perdition => lines::map_entry(line)?.map(|entry| (entry, None)),
         };
-        let canonical = |entry| lines::canonical(self.rules, entry);
+        let canonical = |(entry, password)| {
+            let (user, answer) = lines::canonical(self.rules, entry)?;
+            Ok(Entry { user, answer, password })
+        };
         entry.map(canonical).transpose()
     }
 
@@ -168,18 +172,22 @@ impl Import<'_> {
         transaction: &Transaction<'_>,
         by: &By<'_>,
         line: u64,
-        user: &CanonicalUser,
-        answer: &Answer,
+        entry: &Entry,
     ) -> Result<Result<Change, String>, StoreError> {
+        let Entry { user, answer, password } = entry;
         if let Err(unresolved) = self.backends.check(&answer.place, self.template) {
             return Ok(Err(unresolved.to_string()));
         }
         let sql = "INSERT OR IGNORE INTO temp.seen (name, line) VALUES (?1, ?2)";
         let mut remember = transaction.prepare_cached(sql)?;
         if remember.execute((user.as_str(), line))? > 0 {
-            return changes::place(transaction, by, user, answer).map(Ok);
+            let placed = changes::place(transaction, by, user, answer)?;
+            let Some(password) = password else { return Ok(Ok(placed)) };
+            let password = PasswordChange::Set(password.clone());
+            let set = changes::change_password(transaction, by, user, answer, &password)?;
+            return Ok(Ok(if placed == Change::Unchanged { set } else { placed }));
         }
-        if changes::answer_of(transaction, user)?.as_ref() == Some(answer) {
+        if entry.is_stored(transaction)? {
             return Ok(Ok(Change::Unchanged));
         }
         let sql = "SELECT line FROM temp.seen WHERE name = ?1";
@@ -187,5 +195,25 @@ impl Import<'_> {
         let first: Option<u64> = first.query_row([user.as_str()], |row| row.get(0)).optional()?;
         let first = first.unwrap_or_default();
         Ok(Err(format!("line {first} has another answer for `{user}`")))
+    }
+}
+
+/// One line's user.
+struct Entry {
+    user: CanonicalUser,
+    answer: Answer,
+    password: Option<Secret>,
+}
+
+impl Entry {
+    /// Whether just this stands in the store.
+    fn is_stored(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+        if changes::answer_of(transaction, &self.user)?.as_ref() != Some(&self.answer) {
+            return Ok(false);
+        }
+        let Some(password) = &self.password else { return Ok(true) };
+        let sql = "SELECT 1 FROM users WHERE name = ?1 AND password IS ?2";
+        let mut same = transaction.prepare_cached(sql)?;
+        Ok(same.exists((self.user.as_str(), password.reveal()))?)
     }
 }

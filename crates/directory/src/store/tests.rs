@@ -373,6 +373,22 @@ fn an_import_keeps_passwords_and_tells_of_a_thousand_wrong_lines_only() {
 }
 
 #[test]
+fn a_list_brings_passwords_in_its_fourth_field() {
+    let (_folder, store) = opened();
+    let text = "user,backend,user_there,password\nbob,a,,x\nbob,a,,x\neve,b\n";
+    let report = import(&store, text, ImportFormat::Csv, WrongLines::RefuseAll);
+    assert_eq!((report.added, report.unchanged, report.written), (2, 1, true));
+    let password = |name: &str| store.find(&user(name)).unwrap().unwrap().password;
+    assert!(password("bob").unwrap().matches(&Secret::new("x").unwrap()));
+    assert!(password("eve").is_none());
+    let another = import(&store, "bob,a,,y\n", ImportFormat::Csv, WrongLines::RefuseAll);
+    assert_eq!(another.changed, 1);
+    let both = "bob,a,,y\nbob,a,,z\n";
+    let both = import(&store, both, ImportFormat::Csv, WrongLines::RefuseAll);
+    assert_eq!((both.problem_count, both.written), (1, false));
+}
+
+#[test]
 fn a_list_that_breaks_off_changes_nothing() {
     struct Broken(bool);
     impl std::io::Read for Broken {

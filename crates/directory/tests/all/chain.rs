@@ -27,6 +27,20 @@ async fn the_first_source_that_knows_the_user_answers() {
 }
 
 #[tokio::test]
+async fn the_source_that_answered_is_named() {
+    let folder = tempdir().unwrap();
+    let map = folder.path().join("map");
+    fs::write(&map, "bob:a\n").unwrap();
+    let directory = open(folder.path(), vec![table(), file(&map)]);
+    for (name, wanted) in [("bob", Some("file")), ("nobody", None)] {
+        let user = UserName::new(name).unwrap();
+        let query = directory::Query { user, protocol: model::Protocol::Imap };
+        let (_, source) = directory.look_up_with_source(&query).await.unwrap();
+        assert_eq!(source, wanted, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_cannot_say_ends_the_search() {
     let folder = tempdir().unwrap();
     let map = folder.path().join("map");

@@ -172,11 +172,15 @@ impl Text {
             push_printable(&mut self.message, value);
             return;
         }
+        // A field that says nothing is left out: `user=` would look like a name that was lost.
+        if value.is_empty() {
+            return;
+        }
         let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=');
         self.fields.push(' ');
         self.fields.push_str(field.name());
         self.fields.push('=');
-        if !value.is_empty() && value.chars().all(plain) {
+        if value.chars().all(plain) {
             self.fields.push_str(value);
             return;
         }
@@ -252,11 +256,14 @@ impl Visit for Object {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().into(), value.into());
+        // As in text: a field that says nothing is left out.
+        if !value.is_empty() {
+            self.0.insert(field.name().into(), value.into());
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().into(), format!("{value:?}").into());
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 
@@ -315,6 +322,16 @@ mod tests {
         assert_eq!(object["bytes_in"], 7);
         assert_eq!(object["user"], "anna\n");
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_field_that_says_nothing_is_left_out() {
+        let act = || tracing::info!(user = "", backend = %"", reason = "no-login", "ended");
+        let line = logged(LogFormat::Text, act);
+        assert!(line.ends_with(" info ended reason=no-login\n"), "{line}");
+        let object: Value = serde_json::from_str(&logged(LogFormat::Json, act)).unwrap();
+        assert_eq!(object["reason"], "no-login");
+        assert!(object.get("user").is_none() && object.get("backend").is_none(), "{object}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the kernel is told about this process: limits, and whom it runs as. Nothing here serves anybody.
 
 use std::{
+    ffi::CString,
     fs, io,
     os::unix::fs::{MetadataExt, lchown},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use nix::{
         prctl,
         resource::{Resource, getrlimit, setrlimit},
     },
-    unistd::{Gid, Uid, User, setgid, setgroups, setuid},
+    unistd::{Gid, Uid, User, initgroups, setgid, setgroups, setuid},
 };
 
 /// Descriptors that are not a session's: listeners, the table's files, the log, probes of back ends,
@@ -78,6 +79,11 @@ pub(super) fn is(user: &str) -> bool {
     we.is_some_and(|we| we.name == user)
 }
 
+/// Whether a folder is there and belongs to us.
+pub(crate) fn owns(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|data| data.is_dir() && data.uid() == Uid::effective().as_raw())
+}
+
 /// Gives the plain files in a state folder that are root's to a user.
 pub(crate) fn give_state_files(state: &Path, user: &User) -> Result<(), ProcessError> {
     let unreadable =
@@ -102,7 +108,7 @@ pub(super) fn give_file(path: &Path, user: &User) -> Result<(), ProcessError> {
 
 /// Becomes another user for good. There must be no other thread yet.
 pub(super) fn drop_privileges(user: &User) -> Result<(), ProcessError> {
-    become_user(&user.name, user.uid, user.gid)?;
+    become_user(&user.name, Some(user), user.uid, user.gid)?;
     // No program that we might be made to run gets more than we have.
     prctl::set_no_new_privs().map_err(|problem| ProcessError::Become {
         user: user.name.clone(),
@@ -117,13 +123,20 @@ pub(crate) fn become_owner(state: &Path) -> Result<(), ProcessError> {
     if !Uid::effective().is_root() || data.uid() == 0 {
         return Ok(());
     }
-    become_user(&data.uid().to_string(), Uid::from_raw(data.uid()), Gid::from_raw(data.gid()))
+    let (uid, gid) = (Uid::from_raw(data.uid()), Gid::from_raw(data.gid()));
+    // An owner without a name (in a container, for example) has no other groups.
+    let user = User::from_uid(uid).ok().flatten();
+    become_user(&data.uid().to_string(), user.as_ref(), uid, gid)
 }
 
-fn become_user(name: &str, uid: Uid, gid: Gid) -> Result<(), ProcessError> {
+/// Takes on a user, his main group, and (where he has a name) all groups that the system knows him in.
+fn become_user(name: &str, user: Option<&User>, uid: Uid, gid: Gid) -> Result<(), ProcessError> {
     let failed = |act| move |problem| ProcessError::Become { user: name.to_owned(), act, problem };
     // In this order: without root the groups could not be changed any more.
-    setgroups(&[gid]).map_err(failed("setgroups"))?;
+    match user.and_then(|user| CString::new(user.name.as_str()).ok()) {
+        Some(name) => initgroups(&name, gid).map_err(failed("initgroups"))?,
+        None => setgroups(&[gid]).map_err(failed("setgroups"))?,
+    }
     setgid(gid).map_err(failed("setgid"))?;
     setuid(uid).map_err(failed("setuid"))?;
     if !uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {

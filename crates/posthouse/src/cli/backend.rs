@@ -1,20 +1,33 @@
-//! `posthouse backend`: what the daemon knows of the back ends.
+//! `posthouse backend`: what the daemon knows of the back ends, and what they say when we ask them.
+
+mod check;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Failure,
+    Common, Failure,
     output::{Output, table},
     reach::{block_on, daemon},
 };
-use crate::config::Config;
+use crate::{
+    config::{Config, Purpose},
+    time::ago,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Backend {
     /// List the back ends: how they are reached, and how logins there went.
     List,
+    /// Reach a back end as a login would, without logging in, and say what it says.
+    ///
+    /// Done by this command itself, whether posthouse is running or not. Exits with 1 if the back end
+    /// cannot be used.
+    #[command(after_help = "Example: posthouse backend check north --protocol imap")]
+    Check(check::Check),
 }
 
 /// What a person sees of a back end.
@@ -33,21 +46,35 @@ struct Row {
 
 #[derive(Deserialize)]
 struct LastFailure {
+    at: u64,
     reason: String,
     detail: String,
 }
 
-pub(super) fn act(config: &Config, act: Backend, output: Output) -> Result<(), Failure> {
-    let Backend::List = act;
+pub(super) fn act(common: &Common, act: Backend, output: Output) -> Result<(), Failure> {
+    match act {
+        // To reach it all that serving needs is needed too: authorities, for example.
+        Backend::Check(arguments) => {
+            check::check(&common.quietly(Purpose::Serve)?, &arguments, output)
+        }
+        Backend::List => list(&common.quietly(Purpose::Act)?, output),
+    }
+}
+
+fn list(config: &Config, output: Output) -> Result<(), Failure> {
     let list: Value = block_on(daemon(config).get("/backends"))??;
     let rows: Vec<Row> = rows(&list)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     output.print(&list, |_| {
         table(
             ["NAME", "HOSTS", "IMAP", "POP3", "TLS", "LOGIN", "LOGINS", "FAILURES", "LAST FAILURE"],
             rows.into_iter().map(|row| {
-                let last = row.last_failure;
-                let last =
-                    last.map_or_else(|| "-".into(), |it| format!("{}: {}", it.reason, it.detail));
+                let last = row.last_failure.map_or_else(
+                    || "-".into(),
+                    |it| {
+                        format!("{}, {}: {}", ago(now.saturating_sub(it.at)), it.reason, it.detail)
+                    },
+                );
                 [
                     row.name,
                     row.hosts.join(","),

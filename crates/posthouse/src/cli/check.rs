@@ -71,7 +71,7 @@ struct Warning {
 }
 
 pub(super) fn check(common: &Common, output: Output) -> Result<(), Failure> {
-    let (config, warnings) = common.load(Purpose::Serve)?;
+    let (config, warnings) = common.load(Purpose::Check)?;
     let mut summary = summary(&config);
     summary.warnings = warnings
         .warnings()

@@ -7,9 +7,14 @@ use std::{
 };
 
 use admin::{LockError, Refused, StateError};
+use serde::Serialize;
+use serde_json::json;
 use web::client::CallError;
 
-use crate::{app, config::Unusable};
+use crate::{
+    app,
+    config::{ToldMistake, Unusable},
+};
 
 /// Why a command was not done.
 #[derive(Debug)]
@@ -18,8 +23,8 @@ pub(crate) enum Failure {
     Configuration(Unusable),
     /// The reader of our output went away, which is his right.
     NobodyReads,
-    /// Something else, in a sentence.
-    Other(String),
+    /// Something else: a word for programs and a sentence for people.
+    Other { word: &'static str, sentence: String },
     /// The command line contradicts itself.
     Usage(String),
 }
@@ -27,25 +32,42 @@ pub(crate) enum Failure {
 impl Failure {
     /// A failure in a sentence: what, where, and what to do.
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self::Other(sentence.into())
+        Self::Other { word: "failed", sentence: sentence.into() }
     }
 
-    /// Says it on standard error.
-    pub(crate) fn tell(self) -> ExitCode {
-        let (sentence, status) = match self {
+    /// Says it on standard error, for people or (as one line of JSON) for programs.
+    pub(crate) fn tell(self, json: bool) -> ExitCode {
+        let (word, sentence, status) = match &self {
             Self::NobodyReads => return ExitCode::SUCCESS,
-            Self::Configuration(unusable) => {
-                if let Unusable::Mistaken(mistakes) = &unusable {
-                    say(&format!("{}\n\n", mistakes.render(wants_colour())));
-                }
-                (unusable.to_string(), 2)
-            }
-            Self::Other(sentence) => (sentence, 1),
-            Self::Usage(sentence) => (sentence, 2),
+            Self::Configuration(unusable) => ("configuration", unusable.to_string(), 2),
+            Self::Other { word, sentence } => (*word, sentence.clone(), 1),
+            Self::Usage(sentence) => ("usage", sentence.clone(), 2),
         };
+        let mistakes = match &self {
+            Self::Configuration(Unusable::Mistaken(mistakes)) => Some(mistakes),
+            _ => None,
+        };
+        if json {
+            let mistakes = mistakes.map(|mistakes| mistakes.list().collect());
+            let error = Told { word, message: sentence, mistakes };
+            say(&format!("{}\n", json!({ "error": error })));
+            return ExitCode::from(status);
+        }
+        if let Some(mistakes) = mistakes {
+            say(&format!("{}\n\n", mistakes.render(wants_colour())));
+        }
         say(&format!("posthouse: {sentence}\n"));
         ExitCode::from(status)
     }
+}
+
+/// A failure as programs read it; the same shape as a refusal of the API.
+#[derive(Serialize)]
+struct Told<'m> {
+    word: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistakes: Option<Vec<ToldMistake<'m>>>,
 }
 
 /// Writes to standard error; should nobody read it, there is nobody to tell.
@@ -68,21 +90,33 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::NobodyReads,
-            _ => Self::Other(format!("the output cannot be written: {error}")),
+            _ => Self::new(format!("the output cannot be written: {error}")),
         }
     }
 }
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
-        match &error {
-            CallError::Socket { problem, .. }
-                if problem.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Self::Other(format!("{error}; run this as root, or as the user that serves"))
-            }
-            _ => Self::Other(error.to_string()),
-        }
+        let sentence = error.to_string();
+        let (word, sentence) = match &error {
+            CallError::Broken(_) => ("broken", sentence),
+            CallError::NotRunning(_) => ("not-running", sentence),
+            CallError::Refused(refused) => (refused.why.word(), sentence),
+            CallError::Socket { problem, .. } => match problem.kind() {
+                io::ErrorKind::PermissionDenied => (
+                    "forbidden",
+                    format!("{sentence}; run this as root, or as the user that serves"),
+                ),
+                _ => ("failed", sentence),
+            },
+        };
+        Self::Other { word, sentence }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Other { word: refused.why.word(), sentence: refused.message }
     }
 }
 
@@ -91,7 +125,7 @@ macro_rules! told_by_themselves {
     ($($error:ty),* $(,)?) => {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self::Other(error.to_string())
+                Self::new(error.to_string())
             }
         })*
     };
@@ -106,7 +140,6 @@ told_by_themselves!(
     directory::StoreError,
     LockError,
     proxy::BindError,
-    Refused,
     StateError,
     transport::tls::TlsFileError,
 );

@@ -43,19 +43,28 @@ pub(super) fn on_users<T>(
     by_daemon: impl AsyncFn(&Client) -> Result<T, CallError>,
     here: impl FnOnce(&Users, &Actor) -> Result<T, Refused>,
 ) -> Result<T, Failure> {
+    on_state(config, by_daemon, |actor| Ok(here(&users(config)?, actor)?))
+}
+
+/// Has something done that needs the state folder: by the daemon, else here and under the folder's
+/// lock.
+pub(super) fn on_state<T>(
+    config: &Config,
+    by_daemon: impl AsyncFn(&Client) -> Result<T, CallError>,
+    here: impl FnOnce(&Actor) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let client = daemon(config);
     match block_on(by_daemon(&client))? {
         Err(CallError::NotRunning(_)) => {}
         result => return Ok(result?),
     }
+    // Who acts, before we become the folder's owner.
+    let actor = Actor::local("here", Uid::current().as_raw());
     let user = process::account(config.user.as_deref())?;
     prepare_state(&config.state, process::owner(user.as_ref()))?;
     process::become_owner(&config.state)?;
     match StateLock::take(&config.state, LOCK_PATIENCE) {
-        Ok(_lock) => {
-            let actor = Actor::local("here", Uid::current().as_raw());
-            Ok(here(&users(config)?, &actor)?)
-        }
+        Ok(_lock) => here(&actor),
         Err(held @ LockError::Held { .. }) => block_on(ask_again(&client, by_daemon, held))?,
         Err(error) => Err(error.into()),
     }

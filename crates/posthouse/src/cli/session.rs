@@ -27,7 +27,7 @@ pub(super) enum Session {
 
 #[derive(Args, Debug)]
 pub(super) struct List {
-    /// Only this user's, by the name in the log.
+    /// Only this user's, by a name that he may log in with.
     #[arg(long)]
     user: Option<String>,
     /// Only those on this back end.
@@ -36,11 +36,11 @@ pub(super) struct List {
 }
 
 #[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
 pub(super) struct KickArguments {
     /// The session's id, as in the list and the log.
-    #[arg(required_unless_present = "user", conflicts_with = "user")]
     session: Option<String>,
-    /// All sessions of this user, by the name in the log.
+    /// All sessions of this user, by a name that he may log in with.
     #[arg(long)]
     user: Option<String>,
 }

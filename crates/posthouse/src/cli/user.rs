@@ -1,11 +1,14 @@
 //! `posthouse user`: where users' mail is. With a daemon running it acts, else we do.
 
+mod export;
 mod import;
+mod look_up;
 
 use std::{fs, path::PathBuf};
 
 use admin::{ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use web::client::escape;
 
 use super::{
@@ -40,10 +43,16 @@ pub(super) enum User {
         #[arg(long, default_value = "")]
         prefix: String,
     },
+    /// Print all users of the table as CSV, which `user import --format csv` reads.
+    #[command(after_help = "Example: posthouse user export > users.csv")]
+    Export(export::Export),
+    /// Say where a login of this name would go: the name rules and all sources are asked.
+    #[command(after_help = "Example: posthouse user look-up Ann@Example.org --protocol pop3")]
+    LookUp(look_up::LookUpArguments),
     /// Place all users of a file, all or none. Users that are not in it stay as they are.
     #[command(after_help = "Formats:\n  \
         perdition  USER:BACKEND lines, as in a Perdition map; BACKEND may be [user@]host[:port]\n  \
-        csv        user,backend[,user_there] lines\n\n\
+        csv        user,backend[,user_there[,password]] lines\n\n\
         Example: posthouse user import --format perdition popmap")]
     Import(import::Import),
 }
@@ -68,6 +77,8 @@ pub(super) struct Place {
 
 pub(super) fn act(config: &Config, act: User, output: Output) -> Result<(), Failure> {
     match act {
+        User::Export(arguments) => export::export(config, &arguments, output),
+        User::LookUp(arguments) => look_up::look_up(config, &arguments, output),
         User::Import(arguments) => import::import(config, &arguments, output),
         User::List { prefix } => list(config, &prefix, output),
         User::Place(arguments) => place(config, &arguments, output),
@@ -152,18 +163,30 @@ fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
     })
 }
 
-/// Prints page after page, so that ten million users need no memory here.
 fn list(config: &Config, prefix: &str, output: Output) -> Result<(), Failure> {
+    print_pages(
+        output,
+        |after| page(config, prefix, after).map(|page| (page.users, page.more)),
+        |line| &line.user,
+        |users| Ok(as_lines(users)),
+    )
+}
+
+/// Prints page after page, so that ten million users need no memory here.
+fn print_pages<T: Serialize>(
+    output: Output,
+    page: impl Fn(Option<&str>) -> Result<(Vec<T>, bool), Failure>,
+    name: impl Fn(&T) -> &str,
+    text: impl Fn(&[T]) -> Result<String, Failure>,
+) -> Result<(), Failure> {
     let mut after: Option<String> = None;
     let mut first = true;
     loop {
-        let page = page(config, prefix, after.as_deref())?;
-        let text =
-            if output.is_json() { as_json(&page.users, first)? } else { as_lines(&page.users) };
-        write(&text)?;
-        first = first && page.users.is_empty();
-        after = page.users.last().map(|line| line.user.clone());
-        if !page.more || after.is_none() {
+        let (users, more) = page(after.as_deref())?;
+        write(&if output.is_json() { as_json(&users, first)? } else { text(&users)? })?;
+        first = first && users.is_empty();
+        after = users.last().map(|line| name(line).to_owned());
+        if !more || after.is_none() {
             break;
         }
     }
@@ -187,7 +210,7 @@ fn page(config: &Config, prefix: &str, after: Option<&str>) -> Result<UserList, 
     )
 }
 
-fn as_json(users: &[UserLine], first: bool) -> Result<String, Failure> {
+fn as_json<T: Serialize>(users: &[T], first: bool) -> Result<String, Failure> {
     let mut text = String::new();
     for (number, line) in users.iter().enumerate() {
         text.push_str(if first && number == 0 { "[\n  " } else { ",\n  " });

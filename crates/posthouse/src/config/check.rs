@@ -1,5 +1,6 @@
 //! Turns the file's shape into settings, or notes every mistake in it. One module for each table.
 
+mod access;
 mod backend;
 mod listener;
 mod names;
@@ -8,7 +9,7 @@ mod source;
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use super::{
-    Config, Limits, Log, LogFormat, LogLevel, Purpose, Surroundings,
+    Config, Limits, Log, LogFormat, LogLevel, SYSTEM_STATE, Surroundings,
     file::File,
     mistake::Mistake,
     read::{Field, Reader},
@@ -31,6 +32,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     let backends = backend::backends(&file.backends, around.purpose, reader);
     let rules = names::rules(file.names.value(), reader);
     let sources = source::sources(&file.directory, &rules, &backends, around.purpose, reader);
+    access::foresee(file, around, reader);
     let log = file.log.value();
     Config {
         state: file.state.value().cloned().or_else(|| default_state(around)).unwrap_or_else(|| {
@@ -54,13 +56,21 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     }
 }
 
-/// `/var/lib/posthouse` for root, else the user's own folder for states (XDG base directories).
+/// The folder that systemd made for us (systemd.exec(5)); the service's, for root and for the user it
+/// belongs to, so that the service and its operators mean one folder; else the user's own folder for
+/// states (XDG base directories).
 fn default_state(around: &Surroundings<'_>) -> Option<PathBuf> {
-    if around.root {
-        return Some("/var/lib/posthouse".into());
-    }
     let folder =
         |name| (around.variable)(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // Of several only the first can be meant.
+    let given = (around.variable)("STATE_DIRECTORY");
+    let given = given.as_deref().and_then(|list| list.split(':').next()).map(PathBuf::from);
+    if let Some(given) = given.filter(|path| path.is_absolute()) {
+        return Some(given);
+    }
+    if around.root || around.owns_system_state {
+        return Some(SYSTEM_STATE.into());
+    }
     let states = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
     Some(states?.join("posthouse"))
 }
@@ -72,7 +82,7 @@ fn user(
 ) -> Option<String> {
     let user = field.given()?;
     // Only root can become somebody, and only on the machine where it serves must he exist.
-    if around.root && around.purpose == Purpose::Serve {
+    if around.root && around.purpose.reads_files() {
         let found = nix::unistd::User::from_name(&user.value);
         if !matches!(found, Ok(Some(_))) {
             let title = format!("there is no user \"{}\" on this machine", user.value);

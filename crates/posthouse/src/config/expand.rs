@@ -13,7 +13,7 @@ pub(super) enum Incomplete {
 
 /// Replaces each `${NAME}` by the variable's value and each `${NAME:-default}` by the value or, where
 /// the variable is missing or empty, the default. `$${` stands for `${`, and what is no variable's
-/// name (`$1`, `${1}`) stays, for it means something to regular expressions.
+/// name (`$1`, `${1}`) stays.
 pub(super) fn expand(
     text: &str,
     variable: &dyn Fn(&str) -> Option<String>,

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use model::{BackendName, Host, HostPort, Protocol, Secret, UserName};
 use toml::{Spanned, de::DeValue};
 
-use super::read::{Field, Listed, Named, Read, Reader, Tables, table};
+use super::read::{Field, Listed, Literally, Named, Read, Reader, Tables, table};
 
 table! {
     /// The whole file.
@@ -119,8 +119,8 @@ table! {
 table! {
     /// One regular expression and what takes its place.
     Rewrite, "rewrite" {
-        "match" = pattern: String,
-        "replace" = replacement: String,
+        "match" = pattern: Literally,
+        "replace" = replacement: Literally,
     }
 }
 

@@ -4,9 +4,11 @@
 use std::{ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
 
 /// Whether the program can start all the same.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Severity {
     Error,
     Warning,
@@ -85,6 +87,16 @@ fn fit(span: &Range<usize>, source: &str) -> Range<usize> {
     start..line.map_or(end, |line| start + line)
 }
 
+/// A mistake as programs read it.
+#[derive(Serialize)]
+pub(crate) struct ToldMistake<'m> {
+    severity: Severity,
+    /// From 1.
+    line: usize,
+    message: &'m str,
+    help: Option<&'m str>,
+}
+
 /// All mistakes of a file, to be shown in the order of their places.
 #[derive(Debug)]
 pub(crate) struct Mistakes {
@@ -118,6 +130,16 @@ impl Mistakes {
     /// How many are errors.
     pub(crate) fn errors(&self) -> usize {
         self.list.iter().filter(|mistake| mistake.severity == Severity::Error).count()
+    }
+
+    /// All of them, for programs.
+    pub(crate) fn list(&self) -> impl Iterator<Item = ToldMistake<'_>> {
+        self.list.iter().map(|mistake| ToldMistake {
+            severity: mistake.severity,
+            line: self.line_of(&mistake.span),
+            message: &mistake.title,
+            help: mistake.help.as_deref(),
+        })
     }
 
     /// The titles of the warnings, each with its line, for the log.

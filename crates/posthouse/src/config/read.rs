@@ -381,6 +381,20 @@ impl Read for u32 {
     }
 }
 
+/// A text in which `${NAME}` is no variable: to a regular expression it is a group.
+#[derive(Clone, Debug)]
+pub(super) struct Literally(pub(super) String);
+
+impl Read for Literally {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let DeValue::String(text) = value.get_ref() else {
+            reader.wrong_type(value, "a text");
+            return None;
+        };
+        Some(Self(text.to_string()))
+    }
+}
+
 impl Read for String {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         reader.text(value, "a text")

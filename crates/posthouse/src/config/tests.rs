@@ -19,7 +19,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn around(purpose: Purpose) -> Surroundings<'static> {
-    Surroundings { purpose, variable: &variable, root: false }
+    Surroundings { purpose, variable: &variable, root: false, owns_system_state: false }
 }
 
 fn read(text: &str) -> Result<(Config, Mistakes), Unusable> {
@@ -130,6 +130,35 @@ fn the_defaults_are_those_of_a_careful_operator() {
     let backend = &config.backends[0];
     assert_eq!((backend.ports.imap, backend.ports.pop3), (993, 995));
     assert!(matches!(backend.verify, transport::tls::Verify::Roots { file: None }));
+}
+
+#[test]
+fn a_service_and_its_operators_mean_one_state_folder() {
+    let state = |root, owns_system_state, given: Option<&'static str>| {
+        let variable = move |name: &str| match name {
+            "STATE_DIRECTORY" => given.map(str::to_owned),
+            name => variable(name),
+        };
+        let around =
+            Surroundings { purpose: Purpose::Act, variable: &variable, root, owns_system_state };
+        let folder = Path::new("/etc/posthouse");
+        let (config, _) = parse(WORKING, Path::new("posthouse.toml"), folder, &around).unwrap();
+        config.state
+    };
+    let system = Path::new(SYSTEM_STATE);
+    // The service under systemd, its user elsewhere, and root.
+    assert_eq!(state(false, true, Some("/var/lib/posthouse")), system);
+    assert_eq!(state(false, true, None), system);
+    assert_eq!(state(true, false, None), system);
+    assert_eq!(state(false, false, Some("/srv/a:/srv/b")), Path::new("/srv/a"));
+    assert_eq!(state(false, false, Some("")), Path::new("/home/operator/.local/state/posthouse"));
+}
+
+#[test]
+fn what_looks_like_a_variable_is_a_group_in_a_rewrite() {
+    let rewrite = "[names]\nrewrite = [{ match = '(?<who>.*)@old$', replace = '${who}@new' }]\n";
+    let (config, _) = read(&format!("{WORKING}{rewrite}")).unwrap();
+    assert_eq!(config.rules.rewrites[0].replacement, "${who}@new");
 }
 
 #[test]

@@ -77,6 +77,6 @@ async fn an_idle_relay_holds_no_buffer_after_traffic() {
             }
             assert!(pair.client.holds_nothing() && pair.backend.holds_nothing(), "tls: {tls}");
         };
-        tokio::time::timeout(Duration::from_secs(30), work).await.unwrap();
+        timeout(Duration::from_secs(30), work).await.unwrap();
     }
 }

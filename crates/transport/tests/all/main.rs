@@ -7,6 +7,7 @@
     reason = "this is a test"
 )]
 
+mod framed;
 mod keys;
 mod peer;
 mod ports;

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -12,7 +12,9 @@ use std::{
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use futures_util::task::AtomicWaker;
+use model::Protocol;
 use proptest::prelude::*;
+use proto::relay::{Changed, Framer};
 use rustls_pki_types::ServerName;
 use socket2::SockRef;
 use tokio::{
@@ -30,19 +32,24 @@ use crate::{
 
 /// Counts what moves, and ends the relay on demand.
 #[derive(Default)]
-struct Log {
+pub(crate) struct Log {
     up: AtomicUsize,
     down: AtomicUsize,
     ending: AtomicBool,
     waker: AtomicWaker,
+    changed: Mutex<Vec<Changed>>,
 }
 
 impl Log {
-    fn moved(&self) -> (usize, usize) {
+    pub(crate) fn moved(&self) -> (usize, usize) {
         (self.up.load(Ordering::SeqCst), self.down.load(Ordering::SeqCst))
     }
 
-    fn end(&self) {
+    pub(crate) fn changed(&self) -> Vec<Changed> {
+        self.changed.lock().unwrap().clone()
+    }
+
+    pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         self.waker.wake();
     }
@@ -61,41 +68,56 @@ impl Watch for Log {
         self.waker.register(cx.waker());
         if self.ending.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
     }
+
+    fn changed(&self, changed: &Changed) {
+        self.changed.lock().unwrap().push(changed.clone());
+    }
+
+    fn goodbye(&self) -> &'static str {
+        "See you"
+    }
 }
 
 /// A client and a back end with a running relay between them.
-struct Lab {
-    client: Peer,
-    backend: Peer,
-    log: Arc<Log>,
-    relay: JoinHandle<Ended>,
+pub(crate) struct Lab {
+    pub(crate) client: Peer,
+    pub(crate) backend: Peer,
+    pub(crate) log: Arc<Log>,
+    pub(crate) relay: JoinHandle<Ended>,
 }
 
 /// Whether the client's and the back end's leg have TLS.
 #[derive(Clone, Copy, Debug)]
-struct Legs {
+pub(crate) struct Legs {
     client: bool,
     backend: bool,
 }
 
-const PLAIN: Legs = Legs { client: false, backend: false };
+pub(crate) const PLAIN: Legs = Legs { client: false, backend: false };
 const CLIENT_TLS: Legs = Legs { client: true, backend: false };
 const BACKEND_TLS: Legs = Legs { client: false, backend: true };
-const TLS: Legs = Legs { client: true, backend: true };
-const ALL: [Legs; 4] = [PLAIN, CLIENT_TLS, BACKEND_TLS, TLS];
+pub(crate) const TLS: Legs = Legs { client: true, backend: true };
+pub(crate) const ALL: [Legs; 4] = [PLAIN, CLIENT_TLS, BACKEND_TLS, TLS];
 
 impl Lab {
     async fn new(legs: Legs) -> Self {
-        Self::with(legs, peer::connected().await, peer::connected().await).await
+        Self::with(legs, None, peer::connected().await, peer::connected().await).await
+    }
+
+    /// With a relay that follows IMAP.
+    pub(crate) async fn framed(legs: Legs) -> Self {
+        let framer = Framer::new(Protocol::Imap);
+        Self::with(legs, Some(framer), peer::connected().await, peer::connected().await).await
     }
 
     /// With kernel buffers so small that a stalled reader is felt soon.
     async fn narrow(legs: Legs) -> Self {
-        Self::with(legs, narrow().await, narrow().await).await
+        Self::with(legs, None, narrow().await, narrow().await).await
     }
 
     async fn with(
         legs: Legs,
+        framer: Option<Framer>,
         (mut client, mut client_leg): (Peer, Stream),
         (mut backend, mut backend_leg): (Peer, Stream),
     ) -> Self {
@@ -122,7 +144,10 @@ impl Lab {
         }
         let log = Arc::new(Log::default());
         let watch = Arc::clone(&log);
-        let mut pair = Pair::new(client_leg, b"", backend_leg, b"").unwrap();
+        let mut pair = match framer {
+            None => Pair::new(client_leg, b"", backend_leg, b"").unwrap(),
+            Some(framer) => Pair::framed(client_leg, Vec::new(), backend_leg, Vec::new(), framer),
+        };
         let relay = tokio::spawn(async move {
             let ended = pair.relay(&*watch).await;
             pair.close(&ended).await;
@@ -200,7 +225,7 @@ async fn write_pieces(sink: &mut (impl AsyncWrite + Unpin), pieces: &[Vec<u8>]) 
     }
 }
 
-async fn read_all(source: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+pub(crate) async fn read_all(source: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut heard = Vec::new();
     source.read_to_end(&mut heard).await.unwrap();
     heard

@@ -131,7 +131,7 @@ fn verify(
         return Verify::Pins(pins.value.0.iter().map(|pin| pin.value).collect());
     }
     let verify = Verify::Roots { file: table.ca_file.value().cloned() };
-    if let (Purpose::Serve, Some(file)) = (purpose, table.ca_file.given())
+    if let (true, Some(file)) = (purpose.reads_files(), table.ca_file.given())
         && let Err(error) = ClientTls::new(&verify)
     {
         let title = format!("this file cannot be used: {error}");
@@ -195,7 +195,7 @@ fn secret(
             None
         }
         (_, Field::Given(secret)) => Some(secret.value.clone()),
-        (Field::Given(file), _) if purpose == Purpose::Serve => secret_file(file, reader),
+        (Field::Given(file), _) if purpose.reads_files() => secret_file(file, reader),
         _ => None,
     }
 }

@@ -55,7 +55,7 @@ fn listener(
     let allow_clear_logins = clear_logins(at, mode, reader);
     let certificates = certificates(at, mode, reader);
     let protocol = *table.protocol.value()?;
-    if let (Purpose::Serve, Some(certificates)) = (purpose, &certificates) {
+    if let (true, Some(certificates)) = (purpose.reads_files(), &certificates) {
         try_files(at, certificates, protocol, reader);
     }
     let addresses = addresses(&table.addresses.given()?.value.0, protocol, mode, taken, reader);

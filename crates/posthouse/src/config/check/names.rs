@@ -55,7 +55,8 @@ fn rewrites(names: &Names, reader: &mut Reader<'_>) -> Vec<Rewrite> {
         else {
             continue;
         };
-        let rewrite = Rewrite { pattern: pattern.value.clone(), replacement: replacement.clone() };
+        let (pattern_text, replacement) = (pattern.value.0.clone(), replacement.0.clone());
+        let rewrite = Rewrite { pattern: pattern_text, replacement };
         try_rule(&pattern.span, reader, |one| one.rewrites.push(rewrite.clone()));
         rewrites.push(rewrite);
     }

@@ -30,7 +30,7 @@ pub(super) fn sources(
     let mut last: Option<(Kind, &Range<usize>)> = None;
     for at in tables {
         let Some(source) = source(at, backends, reader) else { continue };
-        if purpose == Purpose::Serve {
+        if purpose.reads_files() {
             try_file(at, &source, &rules, backends, reader);
         }
         let kind = at.value.source.or(Kind::Table);

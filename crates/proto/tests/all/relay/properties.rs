@@ -356,7 +356,7 @@ proptest! {
         before in vec(numbered_data(), 1..8),
         odd in any_of(&[
             "* OK {3}\r\n", "* BAD what\r\n", "* 1 X {8}\r\na OK x\r\n\r\n", "+ x\r\n", "x\r\n",
-            "* 1 X {18}\r\n* 1 X\r\n* 2 X {3}\r\n\r\n", "* CAPABILITY X COMPRESS=DEFLATE\r\n",
+            "* 1 X {70}\r\n* 1 X xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\na OK x\r\n\r\n", "* CAPABILITY X COMPRESS=DEFLATE\r\n",
         ]),
         after in vec(numbered_data(), 1..8),
     ) {

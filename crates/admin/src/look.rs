@@ -1,0 +1,125 @@
+//! Looking without touching: where a login of this name would go, and whether a back end answers.
+
+use backends::Backends;
+use directory::{Directory, Query, Verdict};
+use model::{BackendName, Host, HostPort, Protocol, UserName};
+use serde::{Deserialize, Serialize};
+
+use crate::{Refused, Why, users::shown};
+
+/// For which login to look up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LookUp {
+    /// The protocol the user comes by.
+    #[serde(default = "imap")]
+    pub protocol: Protocol,
+}
+
+fn imap() -> Protocol {
+    Protocol::Imap
+}
+
+/// Where a login goes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LookedUp {
+    /// The user, by the name that the rules make of what was given.
+    pub user: String,
+    /// The source of the directory that knows him.
+    pub source: String,
+    /// The back end whose settings count.
+    pub backend: String,
+    /// Where to connect to, tried in turn: `host:port`.
+    pub addresses: Vec<String>,
+    /// His name there.
+    #[serde(rename = "as")]
+    pub name_there: String,
+    /// Whether the source knows his password. It is never shown.
+    pub has_password: bool,
+}
+
+/// Says where a login of this name would go, as a login would find it. Must be called within a tokio
+/// runtime.
+///
+/// # Errors
+/// [`Why::Invalid`] if the name is none, [`Why::NotFound`] if no source knows him,
+/// [`Why::Unavailable`] if a source cannot say or its answer leads nowhere.
+pub async fn user_look_up(
+    directory: &Directory,
+    name: &str,
+    request: &LookUp,
+) -> Result<LookedUp, Refused> {
+    let bad = |error: String| Refused::invalid(format!("the user `{}`: {error}", shown(name)));
+    let user = UserName::new(name).map_err(|error| bad(error.to_string()))?;
+    let protocol = request.protocol;
+    let query = Query { user, protocol };
+    let (verdict, source) = directory
+        .look_up_with_source(&query)
+        .await
+        .map_err(|error| Refused::new(Why::Unavailable, format!("{}: {error}", error.reason)))?;
+    let (user, route) = match verdict {
+        Verdict::Admit { user, route } => (user, route),
+        Verdict::Misnamed { problem } => return Err(bad(problem.to_string())),
+        Verdict::Unknown { user } => {
+            let message = format!("no source of the directory knows `{}`", shown(user.as_str()));
+            return Err(Refused::new(Why::NotFound, message));
+        }
+    };
+    let nowhere = || Refused::new(Why::Unavailable, "the answer names no back end");
+    let target = route.targets.first().ok_or_else(nowhere)?;
+    let known = directory.backends().get(&target.backend).ok_or_else(nowhere)?;
+    let hosts = target.host.as_ref().map_or(&*known.hosts, std::slice::from_ref);
+    let port = target.port.unwrap_or_else(|| known.port(protocol));
+    let at = |host: &Host| HostPort { host: host.clone(), port: Some(port) }.to_string();
+    Ok(LookedUp {
+        user: user.to_string(),
+        source: source.unwrap_or_default().to_owned(),
+        backend: target.backend.to_string(),
+        addresses: hosts.iter().map(at).collect(),
+        name_there: route.user.to_string(),
+        has_password: route.secret.is_some(),
+    })
+}
+
+/// What was seen of a back end.
+#[derive(Clone, Debug, Serialize)]
+pub struct CheckedBackend {
+    /// Its name.
+    pub backend: BackendName,
+    /// The protocol it was asked in.
+    pub protocol: Protocol,
+    /// The address that accepted the connection.
+    pub address: String,
+    /// The version of TLS; none without TLS.
+    pub tls: Option<&'static str>,
+    /// The first line it said.
+    pub greeting: String,
+    /// What it can do before login.
+    pub capabilities: Vec<String>,
+}
+
+/// Reaches a back end as a login would, without logging in. Must be called within a tokio runtime.
+///
+/// # Errors
+/// [`Why::NotFound`] if there is no such back end, [`Why::Unavailable`] if it cannot be reached.
+pub async fn backend_check(
+    backends: &Backends,
+    name: &str,
+    protocol: Protocol,
+) -> Result<CheckedBackend, Refused> {
+    let unknown = || {
+        let message = format!("there is no back end `{}` in the configuration", shown(name));
+        Refused::new(Why::NotFound, message)
+    };
+    let backend = BackendName::new(name).map_err(|_| unknown())?;
+    let seen = backends.look(&backend, protocol).await.ok_or_else(unknown)?;
+    let seen = seen.map_err(|failure| Refused::new(Why::Unavailable, failure))?;
+    Ok(CheckedBackend {
+        backend,
+        protocol,
+        address: seen.address.to_string(),
+        tls: seen.tls,
+        greeting: seen.greeting,
+        capabilities: seen.capabilities,
+    })
+}

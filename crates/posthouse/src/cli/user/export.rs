@@ -1,0 +1,87 @@
+//! `posthouse user export`.
+
+use admin::{ExportUsers, Exported, ExportedLine};
+use clap::Args;
+use web::client::escape;
+
+use super::{PAGE, print_pages};
+use crate::{
+    cli::{
+        Failure,
+        output::{Output, write},
+        reach::on_users,
+    },
+    config::Config,
+};
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Export {
+    /// Only names that begin so.
+    #[arg(long, default_value = "")]
+    prefix: String,
+    /// With the stored passwords, in clear: keep the output to yourself.
+    #[arg(long)]
+    with_passwords: bool,
+}
+
+pub(super) fn export(config: &Config, arguments: &Export, output: Output) -> Result<(), Failure> {
+    let passwords = arguments.with_passwords;
+    if !output.is_json() {
+        // Three columns at least, so that no user's line can be taken for a heading.
+        write(if passwords {
+            "user,backend,user_there,password\n"
+        } else {
+            "user,backend,user_there\n"
+        })?;
+    }
+    print_pages(
+        output,
+        |after| page(config, arguments, after).map(|page| (page.users, page.more)),
+        |line| &line.user,
+        |users| users.iter().map(|line| csv(line, passwords)).collect(),
+    )
+}
+
+fn page(config: &Config, arguments: &Export, after: Option<&str>) -> Result<Exported, Failure> {
+    let from = after.map_or_else(String::new, |after| format!("&after={}", escape(after)));
+    let (prefix, passwords) = (&arguments.prefix, arguments.with_passwords);
+    let escaped = escape(prefix);
+    let path = format!("/export/users?limit={PAGE}&passwords={passwords}&prefix={escaped}{from}");
+    on_users(
+        config,
+        async |daemon| daemon.get::<Exported>(&path).await,
+        |users, actor| {
+            let (prefix, after) = (prefix.clone(), after.map(str::to_owned));
+            admin::user_export(users, actor, ExportUsers { prefix, after, limit: PAGE, passwords })
+        },
+    )
+}
+
+/// One user on a line (RFC 4180).
+fn csv(line: &ExportedLine, passwords: bool) -> Result<String, Failure> {
+    let name_there = line.name_there.as_deref().map(field).unwrap_or_default();
+    let mut text = format!("{},{},{name_there}", field(&line.user), field(&line.backend));
+    if passwords {
+        text.push(',');
+        if let Some(password) = &line.password {
+            if password.contains(['\r', '\n']) {
+                let user = &line.user;
+                return Err(Failure::new(format!(
+                    "the password of `{user}` does not fit on a line"
+                )));
+            }
+            text.push_str(&quoted(password));
+        }
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// A field as it is where it can stand so, else in quotation marks.
+fn field(text: &str) -> String {
+    if text.contains([',', '"']) || text.trim() != text { quoted(text) } else { text.to_owned() }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
