@@ -26,16 +26,19 @@ const FIRST: Duration = Duration::from_secs(3);
 const MOST: usize = 10_000;
 
 type Addresses = Arc<[IpAddr]>;
+/// What is known of a name: nothing before its first look-up is over, then the last good addresses,
+/// none if there were never any.
+type Known = Option<Addresses>;
 
 /// All names and their addresses.
 #[derive(Default)]
 pub(crate) struct Names {
-    known: Mutex<HashMap<Box<str>, watch::Receiver<Addresses>>>,
+    known: Mutex<HashMap<Box<str>, watch::Receiver<Known>>>,
 }
 
 impl Names {
     /// Begins to follow a name, if that was not done before.
-    pub(crate) fn follow(&self, name: &str) -> Option<watch::Receiver<Addresses>> {
+    pub(crate) fn follow(&self, name: &str) -> Option<watch::Receiver<Known>> {
         let mut known = self.known.lock();
         if let Some(addresses) = known.get(name) {
             return Some(addresses.clone());
@@ -43,24 +46,23 @@ impl Names {
         if known.len() >= MOST {
             return None;
         }
-        let (tell, addresses) = watch::channel(Addresses::default());
+        let (tell, addresses) = watch::channel(None);
         known.insert(name.into(), addresses.clone());
         tokio::spawn(refresh_for_ever(name.into(), tell));
         Some(addresses)
     }
 
-    /// The addresses of a name; empty if none are known. Waits only where the name is new.
+    /// The addresses of a name; empty if none are known. Waits only for the end of its first look-up.
     pub(crate) async fn addresses(&self, name: &str) -> Addresses {
-        let Some(mut addresses) = self.follow(name) else { return Addresses::default() };
-        let first = addresses.wait_for(|addresses| !addresses.is_empty());
-        match time::timeout(FIRST, first).await {
-            Ok(Ok(addresses)) => Arc::clone(&addresses),
+        let Some(mut known) = self.follow(name) else { return Addresses::default() };
+        match time::timeout(FIRST, known.wait_for(Option::is_some)).await {
+            Ok(Ok(known)) => known.clone().unwrap_or_default(),
             _ => Addresses::default(),
         }
     }
 }
 
-async fn refresh_for_ever(name: Box<str>, tell: watch::Sender<Addresses>) {
+async fn refresh_for_ever(name: Box<str>, tell: watch::Sender<Known>) {
     let mut trouble = Trouble::default();
     let mut retry = RETRY;
     loop {
@@ -71,12 +73,14 @@ async fn refresh_for_ever(name: Box<str>, tell: watch::Sender<Addresses>) {
                 }
                 learn(found.map(|address| address.ip()).collect(), &tell);
             }
-            Err(error) if trouble.is_worth_telling(Instant::now()) => {
-                tracing::warn!(%name, %error, "name not resolved");
+            Err(error) => {
+                if trouble.is_worth_telling(Instant::now()) {
+                    tracing::warn!(%name, %error, "name not resolved");
+                }
+                learn(Vec::new(), &tell);
             }
-            Err(_) => {}
         }
-        if tell.borrow().is_empty() {
+        if tell.borrow().as_ref().is_none_or(|known| known.is_empty()) {
             time::sleep(retry).await;
             retry = (retry * 2).min(REFRESH);
         } else {
@@ -85,13 +89,17 @@ async fn refresh_for_ever(name: Box<str>, tell: watch::Sender<Addresses>) {
     }
 }
 
-/// Takes over the addresses that were found, if there are any and they are others.
-fn learn(mut found: Vec<IpAddr>, tell: &watch::Sender<Addresses>) {
+/// Takes over the addresses that were found, if they are others. None found changes what was known only
+/// if that was nothing.
+fn learn(mut found: Vec<IpAddr>, tell: &watch::Sender<Known>) {
     found.dedup();
     tell.send_if_modified(|known| {
-        let changed = !found.is_empty() && **known != *found;
+        let changed = match known {
+            None => true,
+            Some(known) => !found.is_empty() && **known != *found,
+        };
         if changed {
-            *known = found.into();
+            *known = Some(found.into());
         }
         changed
     });
@@ -122,6 +130,32 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn only_the_first_look_up_of_a_name_is_waited_for() {
+        let names = Names::default();
+        // RFC 6761 section 6.4: never resolves.
+        let name = "posthouse.invalid";
+        assert!(names.addresses(name).await.is_empty());
+        let looked_up = names.follow(name).unwrap().borrow().is_some();
+        let since = Instant::now();
+        assert!(names.addresses(name).await.is_empty());
+        assert!(!looked_up || since.elapsed() < FIRST / 2, "{:?}", since.elapsed());
+    }
+
+    #[test]
+    fn the_last_good_addresses_stay_while_a_name_does_not_resolve() {
+        let (tell, known) = watch::channel(None);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let now = || known.borrow().as_deref().map(<[_]>::to_vec);
+        learn(Vec::new(), &tell);
+        assert_eq!(now(), Some(vec![]));
+        learn(vec![ip("192.0.2.1")], &tell);
+        learn(Vec::new(), &tell);
+        assert_eq!(now(), Some(vec![ip("192.0.2.1")]));
+        learn(vec![ip("192.0.2.2")], &tell);
+        assert_eq!(now(), Some(vec![ip("192.0.2.2")]));
+    }
 
     #[test]
     fn trouble_is_told_when_it_begins_every_ten_minutes_and_when_it_ends() {

@@ -133,13 +133,16 @@ impl Sessions {
         }
     }
 
-    /// Ends what has been idle for all rounds of the limit.
+    /// Ends what has been idle for all rounds of the limit, and lets the other relays look around: one
+    /// that waits for a peer to read does not hear of the other peer's reset by itself.
     fn next_round(&self) {
         let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         for shard in &self.shards {
             for entry in shard.lock().values() {
                 if round.wrapping_sub(entry.active.load(Ordering::Relaxed)) > ROUNDS {
                     entry.end(Reason::Idle);
+                } else {
+                    entry.relay.wake();
                 }
             }
         }

@@ -322,12 +322,20 @@ fn pump(
 }
 
 /// Reads once and writes what was read. Ready with the plain bytes moved, none at the source's end.
+///
+/// While the sink takes nothing the source is not read, so nobody would hear of its reset; it is asked
+/// for instead, whenever this is polled (the watcher sees to it that this happens now and then).
 fn poll_transfer(
     cx: &mut Context<'_>,
     source: &mut Stream,
     sink: &mut Stream,
 ) -> Poll<Result<usize, Fault>> {
-    ready!(sink.poll_flush(cx)).map_err(Fault::Sink)?;
+    if sink.poll_flush(cx).map_err(Fault::Sink)?.is_pending() {
+        return match source.take_error() {
+            Some(error) => Poll::Ready(Err(Fault::Source(error))),
+            None => Poll::Pending,
+        };
+    }
     scratch::lend(|scratch| {
         let plain = ready!(source.poll_fill(cx, usize::MAX, scratch)).map_err(Fault::Source)?;
         let scratch::Scratch { read, sealed, opened } = scratch;

@@ -237,6 +237,11 @@ impl Stream {
         self.unsent.is_none() && self.tls.as_deref().is_none_or(tls_holds_nothing)
     }
 
+    /// The error that the connection has come to without anybody reading or writing, as a reset.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.tcp.take_error().ok().flatten()
+    }
+
     /// Whether TLS is in use.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()

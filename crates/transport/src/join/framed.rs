@@ -139,21 +139,24 @@ impl Lane<'_> {
         watch: &impl Watch,
         step: &mut impl FnMut(&[u8]) -> Result<Step, Lost>,
     ) -> Result<Poll<Next>, Trouble> {
-        if matches!(self.flow, Flow::Broken { .. } | Flow::Shut) || self.flush(cx)?.is_pending() {
+        if matches!(self.flow, Flow::Broken { .. } | Flow::Shut) {
             return Ok(Poll::Pending);
+        }
+        if self.flush(cx)?.is_pending() {
+            return self.source_is_there();
         }
         let kept = std::mem::take(self.kept);
         let (used, next) =
             scratch::lend(|scratch| self.deal(cx, &kept, &mut scratch.sealed, watch, step))?;
         *self.kept = kept.get(used..).unwrap_or_default().to_vec();
         if next == Next::Wait {
-            return Ok(Poll::Ready(Next::Wait));
+            return self.source_is_there().map(|_| Poll::Ready(Next::Wait));
         }
         if *self.flow == Flow::Eof {
             return self.shut(cx);
         }
         if self.flush(cx)?.is_pending() {
-            return Ok(Poll::Pending);
+            return self.source_is_there();
         }
         scratch::lend(|scratch| {
             let filled = match self.source.poll_fill(cx, usize::MAX, scratch) {
@@ -215,6 +218,14 @@ impl Lane<'_> {
             return Ok(());
         }
         self.sink.push(cx, bytes, sealed).map_err(|error| Trouble::Fault(Fault::Sink(error)))
+    }
+
+    /// A source that is not read now is asked whether it was reset meanwhile.
+    fn source_is_there(&self) -> Result<Poll<Next>, Trouble> {
+        match self.source.take_error() {
+            Some(error) => Err(Trouble::Fault(Fault::Source(error))),
+            None => Ok(Poll::Pending),
+        }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Trouble> {

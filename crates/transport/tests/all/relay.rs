@@ -49,6 +49,23 @@ impl Log {
         self.changed.lock().unwrap().clone()
     }
 
+    /// Lets the relay look around, as a watcher does now and then.
+    fn nudge(&self) {
+        self.waker.wake();
+    }
+
+    /// Returns when something has moved and then nothing for a while.
+    async fn stalled(&self) {
+        let mut before = (0, 0);
+        let mut same = 0;
+        while same < 10 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let now = self.moved();
+            same = if now == before && now != (0, 0) { same + 1 } else { 0 };
+            before = now;
+        }
+    }
+
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         self.waker.wake();
@@ -486,6 +503,27 @@ async fn a_slow_back_end_stops_the_client_and_then_gets_everything() {
         within_long(stalls_and_goes_on(client, backend, legs)).await;
         assert_eq!(log.moved().0, BULK);
         assert!(matches!(within(relay).await.unwrap(), Ended::ClientClosed));
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed_while_the_other_side_does_not_read() {
+    for legs in [PLAIN, TLS] {
+        let work = async {
+            let Lab { mut client, backend, relay, log } = Lab::narrow(legs).await;
+            let flood = vec![b'x'; BULK];
+            tokio::select! {
+                _ = client.write_all(&flood) => panic!("nobody read that"),
+                () = log.stalled() => client.reset(),
+            }
+            while !relay.is_finished() {
+                log.nudge();
+                tokio::task::yield_now().await;
+            }
+            assert!(matches!(relay.await.unwrap(), Ended::ClientLost(_)), "{legs:?}");
+            drop(backend);
+        };
+        within(work).await;
     }
 }
 
