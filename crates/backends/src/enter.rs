@@ -10,9 +10,10 @@ use proto::{
 };
 use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout, timeout_at};
-use transport::{ConnectFailure, Lost, Stream, converse};
+use transport::{ConnectFailure, Lost, Received, Stream};
+use zeroize::Zeroizing;
 
-use crate::{Backend, Backends, Deadlines, Tls, secrets};
+use crate::{Backend, Backends, Client, Deadlines, Tls, identity, secrets};
 
 /// A back end that let the user in.
 pub struct Entered {
@@ -68,6 +69,7 @@ impl Backends {
         protocol: Protocol,
         route: &Route,
         offered: &Credentials,
+        client: &Client,
     ) -> Result<Entered, Failure> {
         // A placed user's mail is at one place: another one is never tried in its stead.
         let target = route.targets.first();
@@ -80,7 +82,7 @@ impl Backends {
                 said: Said::default(),
             });
         };
-        let entered = self.enter(backend, target, protocol, route, offered).await;
+        let entered = self.enter(backend, target, protocol, route, offered, client).await;
         match &entered {
             // A host that only an answer names lives by these settings, and is not this back end.
             _ if target.host.is_some() => {}
@@ -105,11 +107,20 @@ impl Backends {
         protocol: Protocol,
         route: &Route,
         offered: &Credentials,
+        client: &Client,
     ) -> Result<Entered, Refused> {
         let login = secrets::login(&backend.settings.login, route, offered)
             .map_err(|(reason, detail)| (reason, detail.to_owned()))?;
-        let mut visit = self.reach(backend, target, protocol).await?;
-        let mut machine = Back::new(protocol, backend.starttls(), login);
+        let mode = backend.settings.identity.of(protocol);
+        let mut visit =
+            self.reach(backend, target, protocol, identity::header(mode, client)).await?;
+        let settings = back::Settings {
+            identity: identity::told(mode, client),
+            client_id: client.id.clone(),
+            pipelining: backend.settings.pipelining,
+            ..backend.starttls()
+        };
+        let mut machine = Back::new(protocol, settings, login);
         loop {
             match visit.converse(&mut machine).await? {
                 Event::Failed { reason, detail, said } => {
@@ -141,8 +152,12 @@ impl Backends {
         backend: &Backend,
         target: &Target,
         protocol: Protocol,
+        header: Option<Vec<u8>>,
     ) -> Result<Visit, Trouble> {
         let (stream, address, name) = self.connect(backend, target, protocol).await?;
+        if self.is_ourselves(&stream, address) {
+            return Err((Reason::Loop, format!("{address} is one of our own listeners")));
+        }
         let now = Instant::now();
         let mut visit = Visit {
             stream,
@@ -153,10 +168,22 @@ impl Backends {
             greeted: false,
             deadlines: self.deadlines,
         };
+        if let Some(header) = header {
+            visit.send(&header).await?;
+        }
         if backend.settings.tls == Tls::Implicit {
             visit.start_tls(backend).await?;
         }
         Ok(visit)
+    }
+
+    /// Whether we have connected to ourselves. A listener on all addresses is met at any address of this
+    /// host, which shows in both ends of the connection having it.
+    fn is_ourselves(&self, stream: &Stream, address: SocketAddr) -> bool {
+        self.own.iter().filter(|own| own.port() == address.port()).any(|own| {
+            let here = || stream.local_address().is_ok_and(|local| local.ip() == address.ip());
+            own.ip() == address.ip() || (own.ip().is_unspecified() && here())
+        })
     }
 }
 
@@ -218,43 +245,53 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Goes on until the machine's next event.
+    /// Goes on until the machine's next event. The whole greeting has a deadline of its own: until the
+    /// machine has something to say or to ask, it is still being greeted.
     pub(crate) async fn converse<M: Machine>(
         &mut self,
         machine: &mut M,
     ) -> Result<M::Event, Trouble> {
-        if !self.greeted {
-            self.hear_greeting(machine).await?;
-            self.greeted = true;
-        }
-        match timeout_at(self.verdict, converse(&mut self.stream, machine)).await {
-            Ok(result) => result.map_err(|lost| self.lost(&lost)),
-            Err(_) => {
-                let limit = self.deadlines.verdict;
-                Err((
-                    Reason::BackendVerdict,
-                    format!("{}: no answer within {limit:?}", self.address),
-                ))
+        loop {
+            match machine.step() {
+                Step::Event(event) => {
+                    self.greeted = true;
+                    return Ok(event);
+                }
+                Step::Read => self.receive(machine).await?,
+                Step::Write(bytes) => {
+                    self.greeted = true;
+                    self.send(&Zeroizing::new(bytes)).await?;
+                }
             }
         }
     }
 
-    /// The first bytes have a deadline of their own; the machine asks for them before all else.
-    async fn hear_greeting<M: Machine>(&mut self, machine: &mut M) -> Result<(), Trouble> {
-        if !matches!(machine.step(), Step::Read) {
-            return Err((Reason::Internal, "the machine does not wait for a greeting".into()));
-        }
+    async fn receive<M: Machine>(&mut self, machine: &mut M) -> Result<(), Trouble> {
         let received = self.stream.receive(|bytes| machine.receive(bytes));
-        match timeout_at(self.greeting, received).await {
-            Ok(Ok(transport::Received::Bytes(_))) => Ok(()),
-            Ok(Ok(transport::Received::Closed)) => Err(self.lost(&Lost::Closed)),
+        let until = if self.greeted { self.verdict } else { self.greeting };
+        match timeout_at(until, received).await {
+            Ok(Ok(Received::Bytes(_))) => Ok(()),
+            Ok(Ok(Received::Closed)) => Err(self.lost(&Lost::Closed)),
             Ok(Err(error)) => Err(self.lost(&error.into())),
-            Err(_) => {
-                let limit = self.deadlines.greeting;
-                let detail = format!("{}: no greeting within {limit:?}", self.address);
-                Err((Reason::BackendGreeting, detail))
-            }
+            Err(_) => Err(self.too_late()),
         }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        match timeout_at(self.verdict, self.stream.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.lost(&error.into())),
+            Err(_) => Err(self.too_late()),
+        }
+    }
+
+    fn too_late(&self) -> Trouble {
+        let (reason, what, limit) = if self.greeted {
+            (Reason::BackendVerdict, "answer", self.deadlines.verdict)
+        } else {
+            (Reason::BackendGreeting, "greeting", self.deadlines.greeting)
+        };
+        (reason, format!("{}: no {what} within {limit:?}", self.address))
     }
 
     /// Does the TLS handshake. Everything said before is forgotten by the machine.

@@ -4,20 +4,25 @@
 
 mod capabilities;
 mod enter;
+mod identity;
 mod look;
 mod names;
 mod secrets;
 mod settings;
 mod status;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use model::{BackendName, Host, Protocol};
 use transport::tls::ClientTls;
 
 pub use enter::{Entered, Failure};
+pub use identity::Client;
 pub use look::Seen;
-pub use settings::{BackendSettings, Deadlines, LoginMode, Ports, Settings, StartError, Tls};
+pub use settings::{
+    BackendSettings, Deadlines, Identities, IdentityMode, LoginMode, Ports, Settings, StartError,
+    Tls,
+};
 pub use status::{BackendStatus, LastFailure};
 
 use crate::{capabilities::Capabilities, names::Names, status::Counters};
@@ -28,6 +33,7 @@ pub struct Backends {
     names: Names,
     capabilities: Capabilities,
     deadlines: Deadlines,
+    own: Vec<SocketAddr>,
 }
 
 /// One back end.
@@ -58,8 +64,8 @@ impl Backends {
             table.insert(backend, Arc::new(Backend { settings, tls, counters }));
         }
         let capabilities = Capabilities::read(&settings.state, &table);
-        let deadlines = settings.deadlines;
-        Ok(Arc::new(Self { table, names: Names::default(), capabilities, deadlines }))
+        let (deadlines, own) = (settings.deadlines, settings.own);
+        Ok(Arc::new(Self { table, names: Names::default(), capabilities, deadlines, own }))
     }
 
     /// Begins to resolve names and to ask for capabilities, in the background and for ever. Must be

@@ -12,7 +12,7 @@ use proto::{
     probe::{Event, Probe},
 };
 
-use crate::{Backend, Backends, Failure, enter::Trouble};
+use crate::{Backend, Backends, Failure, enter::Trouble, identity};
 
 /// The longest part of a greeting that is kept, in bytes: the length of a line (RFC 2449 section 4),
 /// to which servers that tell their capabilities in it do not keep.
@@ -57,7 +57,8 @@ impl Backends {
         protocol: Protocol,
     ) -> Result<Seen, Trouble> {
         let target = Target::backend(backend.settings.name.clone());
-        let mut visit = self.reach(backend, &target, protocol).await?;
+        let header = identity::header_of_a_look(backend.settings.identity.of(protocol));
+        let mut visit = self.reach(backend, &target, protocol, header).await?;
         let mut machine = Overheard::new(Probe::new(protocol, backend.starttls()));
         loop {
             match visit.converse(&mut machine).await? {

@@ -7,6 +7,9 @@ use proto::sasl::TokenMechanism;
 
 use crate::LoginMode;
 
+const NO_PASSWORD: &str =
+    "every login mode but \"forward\" needs the user's password in the directory";
+
 /// Decides with what to log in.
 ///
 /// # Errors
@@ -25,12 +28,29 @@ pub(crate) fn login(
             ))?;
             Ok(Login { user: route.user.clone(), how, whose: Whose::Client })
         }
+        LoginMode::Authzid { user, secret } => {
+            judge(route, offered)?;
+            let how = How::Authzid { authcid: user.clone(), secret: secret.clone() };
+            Ok(Login { user: route.user.clone(), how, whose: Whose::Posthouse })
+        }
         LoginMode::Master { user, separator, secret } => {
             judge(route, offered)?;
             let name = format!("{}{separator}{user}", route.user);
             let user = UserName::new(name)
                 .map_err(|_| (Reason::DirectoryMisconfigured, "the master login is too long"))?;
             Ok(Login { user, how: How::Password(secret.clone()), whose: Whose::Posthouse })
+        }
+        LoginMode::Password => {
+            judge(route, offered)?;
+            let known =
+                route.secret.clone().ok_or((Reason::DirectoryMisconfigured, NO_PASSWORD))?;
+            let how = How::Password(known);
+            Ok(Login { user: route.user.clone(), how, whose: Whose::Directory })
+        }
+        LoginMode::Trusted { dummy } => {
+            judge(route, offered)?;
+            let how = How::Password(dummy.clone());
+            Ok(Login { user: route.user.clone(), how, whose: Whose::Posthouse })
         }
     }
 }
@@ -54,14 +74,15 @@ fn judge(route: &Route, offered: &Credentials) -> Result<(), (Reason, &'static s
         Proof::Certificate => return Ok(()),
         Proof::Password(password) => password,
         Proof::Token(_) => {
-            return Err((Reason::BackendLoginDisabled, "login = \"master\" cannot judge a token"));
+            return Err((Reason::BackendLoginDisabled, "only login = \"forward\" takes tokens"));
         }
     };
     match &route.secret {
-        None => Err((
-            Reason::DirectoryMisconfigured,
-            "login = \"master\" needs the user's password in the directory",
-        )),
+        None => Err((Reason::DirectoryMisconfigured, NO_PASSWORD)),
+        // Nobody chose it: a column that was left empty must not open a mailbox.
+        Some(known) if known.reveal().is_empty() => {
+            Err((Reason::DirectoryMisconfigured, "the password in the directory is empty"))
+        }
         Some(known) if !known.matches(password) => {
             Err((Reason::WrongPassword, "not the password in the directory"))
         }
@@ -141,6 +162,42 @@ mod tests {
         assert_eq!(login.user, name("there*root"));
         assert_eq!(login.whose, Whose::Posthouse);
         assert!(password(login).matches(&secret("key")));
+    }
+
+    fn modes_that_judge() -> [LoginMode; 4] {
+        let (user, secret) = (name("root"), secret("key"));
+        [
+            master(),
+            LoginMode::Authzid { user, secret: secret.clone() },
+            LoginMode::Password,
+            LoginMode::Trusted { dummy: secret },
+        ]
+    }
+
+    #[test]
+    fn no_mode_lets_anybody_in_without_the_user_s_password() {
+        for mode in modes_that_judge() {
+            let refused =
+                |known, shown| login(&mode, &route(known), &offered(shown)).unwrap_err().0;
+            assert_eq!(refused(Some("pw"), "wrong"), Reason::WrongPassword, "{mode:?}");
+            assert_eq!(refused(None, ""), Reason::DirectoryMisconfigured, "{mode:?}");
+            assert_eq!(refused(Some(""), ""), Reason::DirectoryMisconfigured, "{mode:?}");
+            assert!(login(&mode, &route(Some("pw")), &offered("pw")).is_ok(), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn authzid_presents_our_own_secret_on_behalf_of_the_name_there() {
+        let mode = LoginMode::Authzid { user: name("root"), secret: secret("key") };
+        let login = login(&mode, &route(Some("pw")), &offered("pw")).unwrap();
+        assert_eq!((login.user, login.whose), (name("there"), Whose::Posthouse));
+        assert!(matches!(login.how, How::Authzid { authcid, .. } if authcid == name("root")));
+    }
+
+    #[test]
+    fn an_empty_password_in_the_directory_opens_no_mailbox() {
+        let refused = login(&master(), &route(Some("")), &offered("")).unwrap_err().0;
+        assert_eq!(refused, Reason::DirectoryMisconfigured);
     }
 
     #[test]

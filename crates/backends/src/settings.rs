@@ -1,6 +1,6 @@
 //! What is set for back ends.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use model::{BackendName, Host, Protocol, Secret, UserName};
 use transport::tls::{RootsError, Verify};
@@ -12,6 +12,8 @@ pub struct Settings {
     pub backends: Vec<BackendSettings>,
     /// How long to wait for a back end.
     pub deadlines: Deadlines,
+    /// The addresses at which we listen ourselves: a back end there is a loop and never entered.
+    pub own: Vec<SocketAddr>,
     /// The state folder, where the last good lists of capabilities are kept.
     pub state: PathBuf,
 }
@@ -52,6 +54,62 @@ pub struct BackendSettings {
     pub verify: Verify,
     /// As whom we log in.
     pub login: LoginMode,
+    /// How it is told who the client is.
+    pub identity: Identities,
+    /// Whether the login may follow without waiting for the answer to what was said before it. Not with
+    /// servers that lose what comes too early.
+    pub pipelining: bool,
+}
+
+/// How a back end is told who the client is, by protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Identities {
+    /// For IMAP.
+    pub imap: IdentityMode,
+    /// For POP3.
+    pub pop3: IdentityMode,
+}
+
+impl Identities {
+    /// The same for all protocols.
+    pub fn all(mode: IdentityMode) -> Self {
+        Self { imap: mode, pop3: mode }
+    }
+
+    /// The mode for a protocol.
+    pub fn of(&self, protocol: Protocol) -> IdentityMode {
+        match protocol {
+            Protocol::Imap => self.imap,
+            Protocol::Pop3 => self.pop3,
+        }
+    }
+}
+
+/// How a back end is told who the client is. One way only: Dovecot judges whether to believe `ID` and
+/// XCLIENT by the address that a PROXY header gives.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum IdentityMode {
+    /// By IMAP `ID`, or XCLIENT.
+    Native,
+    /// Not at all.
+    #[default]
+    None,
+    /// By a PROXY header of version 1, before anything else.
+    ProxyV1,
+    /// By a PROXY header of version 2, which can also tell of TLS.
+    ProxyV2,
+}
+
+impl IdentityMode {
+    /// The word in settings and lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::None => "none",
+            Self::ProxyV1 => "proxy-v1",
+            Self::ProxyV2 => "proxy-v2",
+        }
+    }
 }
 
 /// The port for each protocol.
@@ -95,13 +153,21 @@ impl Tls {
     }
 }
 
-/// As whom we log in to a back end.
+/// As whom we log in to a back end. In all modes but `forward` the back end does not judge the client's
+/// own secret; then it is compared with the one that the directory knows.
 #[derive(Clone, Debug)]
 pub enum LoginMode {
+    /// By SASL PLAIN as `user` (authentication identity) on behalf of the user (authorization identity), as
+    /// Cyrus wants it of its proxies.
+    Authzid {
+        /// Whose secret is shown.
+        user: UserName,
+        /// That secret.
+        secret: Secret,
+    },
     /// As the user, with the client's own secret; the back end judges it.
     Forward,
-    /// As the master user on the user's behalf: `user`, separator, `master`. The client's secret is
-    /// compared with the one that the directory knows.
+    /// As the master user on the user's behalf: `user`, separator, `master`.
     Master {
         /// The master user's name.
         user: UserName,
@@ -110,14 +176,25 @@ pub enum LoginMode {
         /// The master user's secret.
         secret: Secret,
     },
+    /// As the user, with the secret that the directory knows.
+    Password,
+    /// As the user, with a secret that says nothing: the back end believes our address (Dovecot's
+    /// `nopassword` with `allow_nets`).
+    Trusted {
+        /// What is sent in place of a secret.
+        dummy: Secret,
+    },
 }
 
 impl LoginMode {
     /// The word in settings and lists.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Authzid { .. } => "authzid",
             Self::Forward => "forward",
             Self::Master { .. } => "master",
+            Self::Password => "password",
+            Self::Trusted { .. } => "trusted",
         }
     }
 }

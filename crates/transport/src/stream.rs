@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -58,6 +59,15 @@ impl Stream {
     /// A connection without TLS so far.
     pub fn plain(tcp: TcpStream) -> Self {
         Self { tcp, tls: None, unsent: None }
+    }
+
+    /// Our own end's address.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let local = self.tcp.local_addr()?;
+        Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
     }
 
     /// The TLS version in use, as it stands in the log.
