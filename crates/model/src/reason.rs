@@ -122,6 +122,17 @@ reasons! {
     /// As many connections from this address as may be are open.
     LimitAddress = "limit-address", Client;
 
+    /// As many connections to this listener as may be are open.
+    LimitListener = "limit-listener", Posthouse;
+    /// More logins from this address, or by this user, than may be.
+    LimitLogins = "limit-logins", Client;
+    /// As many TLS handshakes as may be are under way.
+    LimitHandshakes = "limit-handshakes", Posthouse;
+    /// As many sessions of this user as may be are open.
+    LimitUser = "limit-user", Client;
+    /// The connection does not come from a proxy that may speak here, or without its PROXY header.
+    ClientProxyHeader = "client-proxy-header", Client;
+
     // The directory's doing.
     /// A source could not say.
     DirectoryUnavailable = "directory-unavailable", Directory;
@@ -186,10 +197,10 @@ impl Reason {
             }
             Self::BackendContactAdmin => Refusal::ContactAdmin,
             Self::ClientClearText => Refusal::PrivacyRequired,
-            Self::LoginDelay => Refusal::LoginDelay,
+            Self::LimitLogins | Self::LoginDelay => Refusal::LoginDelay,
             Self::MailboxInUse => Refusal::InUse,
             Self::PasswordExpired => Refusal::Expired,
-            Self::UserLimit => Refusal::Limit,
+            Self::LimitUser | Self::UserLimit => Refusal::Limit,
             _ => Refusal::Unavailable,
         }
     }

@@ -269,7 +269,7 @@ pub fn farewell(protocol: Protocol, reason: Reason) -> Vec<u8> {
         Reason::ClientTimeout => (false, "Too slow"),
         Reason::ClientTooManyCommands => (false, "Too many commands before login"),
         Reason::LimitAddress => (true, "Too many connections from your address"),
-        Reason::LimitConnections => (true, "Too many connections"),
+        Reason::LimitConnections | Reason::LimitListener => (true, "Too many connections"),
         Reason::NoLogin => (false, "Logging out"),
         Reason::Shutdown => (true, "Shutting down"),
         _ => (true, "Try again later"),

@@ -3,12 +3,17 @@
 //! Nothing here checks a password or speaks HTTP. After login nothing here understands what is said.
 
 mod bind;
+mod closing;
 mod limits;
 mod login;
+mod pace;
+mod refusal;
 mod serve;
 mod session;
 mod sessions;
 mod settings;
+mod talk;
+mod throttle;
 
 pub use bind::{BindError, Bound, bind};
 pub use serve::{Running, serve};

@@ -25,11 +25,27 @@ pub(crate) struct Door {
     empty: Notify,
 }
 
+/// The connections of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// 0 is no limit.
+    connections: usize,
+    open: AtomicUsize,
+}
+
+impl Gate {
+    pub(crate) fn new(connections: usize) -> Self {
+        Self { connections, open: AtomicUsize::new(0) }
+    }
+}
+
 /// A connection that was counted in; dropping it counts it out.
 #[derive(Debug)]
 pub(crate) struct Admission {
     door: Arc<Door>,
-    address: IpAddr,
+    gate: Arc<Gate>,
+    /// The address that it is counted for, once that is known.
+    address: Option<IpAddr>,
 }
 
 impl Door {
@@ -43,24 +59,20 @@ impl Door {
         }
     }
 
-    /// Counts a connection in.
+    /// Counts a connection in, for nobody's address yet.
     ///
     /// # Errors
     /// The limit that forbids it.
-    pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Admission, Reason> {
-        let address = network(client);
-        if self.per_address > 0 {
-            let mut by_address = self.by_address.lock();
-            let count = by_address.entry(address).or_default();
-            if *count >= self.per_address {
-                return Err(Reason::LimitAddress);
-            }
-            *count += 1;
-        }
+    pub(crate) fn admit(self: &Arc<Self>, gate: &Arc<Gate>) -> Result<Admission, Reason> {
         // From here on the admission gives back what was taken, also when it is refused.
-        let admission = Admission { door: Arc::clone(self), address };
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections {
+        let admission = Admission { door: Arc::clone(self), gate: Arc::clone(gate), address: None };
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        let here = gate.open.fetch_add(1, Ordering::Relaxed);
+        if open >= self.connections {
             return Err(Reason::LimitConnections);
+        }
+        if gate.connections > 0 && here >= gate.connections {
+            return Err(Reason::LimitListener);
         }
         Ok(admission)
     }
@@ -82,17 +94,39 @@ impl Door {
     }
 }
 
+impl Admission {
+    /// Counts the connection for the client's address as well.
+    ///
+    /// # Errors
+    /// The limit that forbids it.
+    pub(crate) fn count_for(&mut self, client: IpAddr) -> Result<(), Reason> {
+        if self.door.per_address == 0 {
+            return Ok(());
+        }
+        let address = network(client);
+        let mut by_address = self.door.by_address.lock();
+        let count = by_address.entry(address).or_default();
+        if *count >= self.door.per_address {
+            return Err(Reason::LimitAddress);
+        }
+        *count += 1;
+        self.address = Some(address);
+        Ok(())
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.door.per_address > 0 {
+        if let Some(address) = self.address {
             let mut by_address = self.door.by_address.lock();
-            if let Some(count) = by_address.get_mut(&self.address) {
+            if let Some(count) = by_address.get_mut(&address) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    by_address.remove(&self.address);
+                    by_address.remove(&address);
                 }
             }
         }
+        self.gate.open.fetch_sub(1, Ordering::Relaxed);
         if self.door.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.door.empty.notify_waiters();
         }
@@ -100,7 +134,7 @@ impl Drop for Admission {
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64, which is what a household gets.
-fn network(client: IpAddr) -> IpAddr {
+pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(ip) => {
@@ -123,24 +157,43 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// Comes in at a listener without a limit of its own.
+    fn come(door: &Arc<Door>, address: &str) -> Result<Admission, Reason> {
+        let mut admission = door.admit(&Arc::default())?;
+        admission.count_for(ip(address))?;
+        Ok(admission)
+    }
+
     #[test]
     fn a_full_house_takes_nobody_until_somebody_leaves() {
         let door = door(2, 0);
-        let one = door.admit(ip("192.0.2.1")).unwrap();
-        let _two = door.admit(ip("192.0.2.1")).unwrap();
-        assert_eq!(door.admit(ip("192.0.2.2")).unwrap_err(), Reason::LimitConnections);
+        let one = come(&door, "192.0.2.1").unwrap();
+        let _two = come(&door, "192.0.2.1").unwrap();
+        assert_eq!(come(&door, "192.0.2.2").unwrap_err(), Reason::LimitConnections);
         drop(one);
-        assert!(door.admit(ip("192.0.2.2")).is_ok());
+        assert!(come(&door, "192.0.2.2").is_ok());
+    }
+
+    #[test]
+    fn a_full_listener_does_not_keep_others_from_being_used() {
+        let door = door(10, 0);
+        let (small, other) = (Arc::new(Gate::new(1)), Arc::new(Gate::new(1)));
+        let one = door.admit(&small).unwrap();
+        assert_eq!(door.admit(&small).unwrap_err(), Reason::LimitListener);
+        assert!(door.admit(&other).is_ok());
+        drop(one);
+        assert!(door.admit(&small).is_ok());
+        assert_eq!(door.open(), 0);
     }
 
     #[test]
     fn an_address_that_has_its_share_does_not_keep_others_out() {
         let door = door(10, 1);
-        let one = door.admit(ip("192.0.2.1")).unwrap();
-        assert_eq!(door.admit(ip("192.0.2.1")).unwrap_err(), Reason::LimitAddress);
-        assert!(door.admit(ip("192.0.2.2")).is_ok());
+        let one = come(&door, "192.0.2.1").unwrap();
+        assert_eq!(come(&door, "192.0.2.1").unwrap_err(), Reason::LimitAddress);
+        assert!(come(&door, "192.0.2.2").is_ok());
         drop(one);
-        assert!(door.admit(ip("192.0.2.1")).is_ok());
+        assert!(come(&door, "192.0.2.1").is_ok());
         assert!(door.by_address.lock().is_empty());
         assert_eq!(door.open(), 0);
     }
@@ -148,15 +201,15 @@ mod tests {
     #[test]
     fn an_ipv6_client_counts_by_its_64() {
         let door = door(10, 1);
-        let _one = door.admit(ip("2001:db8:0:1::1")).unwrap();
-        assert!(door.admit(ip("2001:db8:0:1:ffff::2")).is_err());
-        assert!(door.admit(ip("2001:db8:0:2::1")).is_ok());
+        let _one = come(&door, "2001:db8:0:1::1").unwrap();
+        assert!(come(&door, "2001:db8:0:1:ffff::2").is_err());
+        assert!(come(&door, "2001:db8:0:2::1").is_ok());
     }
 
     #[test]
-    fn a_refusal_in_all_gives_back_the_place_of_the_address() {
+    fn a_refusal_gives_back_every_place() {
         let door = door(0, 5);
-        assert!(door.admit(ip("192.0.2.1")).is_err());
+        assert!(come(&door, "192.0.2.1").is_err());
         assert!(door.by_address.lock().is_empty());
         assert_eq!(door.open(), 0);
     }

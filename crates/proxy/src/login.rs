@@ -6,24 +6,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backends::Entered;
+use backends::{Client, Entered};
 use directory::{Query, Verdict};
-use model::{CanonicalUser, Credentials, Mechanisms, Protocol, Reason};
+use model::{CanonicalUser, Credentials, Protocol, Reason, Refusal};
 use proto::{
     Machine, Step,
     front::{self, Answer, Event, Front, Privacy, Said},
+    identity::Claims,
+    relay::Framer,
 };
 use tokio::time::timeout;
-use transport::{Direction, Lost, Pair, Stream, Watch, converse};
+use transport::{Direction, Pair, Stream, Watch};
 
 use crate::{
     ListenerTls,
-    session::{End, Visitor, log_refusal},
+    limits::Admission,
+    session::{End, Shared, Visitor, log_refusal},
     sessions::{Membership, Who},
+    settings::within,
+    talk::{GOODBYE, Talk},
 };
-
-/// How long a client that we send away may take to read our last words.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A client, its back end, and their entry in the registry.
 pub(crate) struct Established {
@@ -39,31 +41,47 @@ struct Admitted {
 
 /// Speaks with the client until it is logged in at its back end. A refused login changes nothing:
 /// the client may try again, and nothing was bridged.
-pub(crate) async fn establish(client: Stream, visitor: &Visitor) -> Result<Established, End> {
-    let mut talk = Talk { client, visitor, patience: visitor.shared.client_wait };
-    if let ListenerTls::Implicit(_) = visitor.listener.tls {
+pub(crate) async fn establish(
+    client: Stream,
+    visitor: &mut Visitor,
+    admission: &mut Admission,
+) -> Result<Established, End> {
+    let patience = visitor.shared.limits.client_wait;
+    let mut talk = Talk { client, visitor, patience, claims: Claims::default() };
+    if talk.visitor.listener.is_behind_proxy() {
+        talk.hear_proxy(admission).await?;
+    }
+    if let ListenerTls::Implicit(_) = talk.visitor.listener.tls {
         talk.start_tls().await?;
     }
-    let mut front = Front::new(visitor.listener.protocol, front_settings(visitor));
+    let mut front = Front::new(talk.visitor.listener.protocol, front_settings(talk.visitor));
     loop {
         match talk.converse(&mut front).await? {
             Event::Closed(reason) => {
                 talk.client.close_and_drain(GOODBYE).await;
                 return Err(End::new(reason, ""));
             }
-            Event::Refused(reason) => log_refusal(visitor, None, reason, "", ""),
+            Event::Refused(reason) => log_refusal(talk.visitor, None, reason, "", ""),
             Event::StartTls => {
                 talk.start_tls().await?;
+                // What was said before TLS counts no more.
+                talk.claims = Claims::default();
                 front.answer(Answer::TlsStarted { certificate: None });
             }
-            // Without a trusted peer it says at most a TTL, which the machine itself heeds.
-            Event::Identity(_) => {}
-            Event::Login(credentials) => match admit(&credentials, visitor).await {
-                Ok(admitted) => return talk.welcome(front, admitted).await,
-                Err(Refused { reason, said }) => {
-                    front.answer(Answer::Refuse(reason.refusal(), said));
+            Event::Identity(claims) => talk.claims = claims,
+            Event::Login(credentials) => {
+                let client = talk.seen_by_back_ends(&front)?;
+                let closing = &talk.visitor.shared.closing;
+                let verdict =
+                    closing.unless_begun(admit(&credentials, talk.visitor, &client)).await;
+                match verdict {
+                    None => return Err(talk.send_away(Reason::Shutdown).await),
+                    Some(Ok(admitted)) => return talk.welcome(front, admitted).await,
+                    Some(Err(Refused { reason, said })) => {
+                        front.answer(Answer::Refuse(reason.refusal(), said));
+                    }
                 }
-            },
+            }
         }
     }
 }
@@ -84,10 +102,10 @@ fn front_settings(visitor: &Visitor) -> front::Settings {
         offer: listener.capabilities.as_ref().map_or_else(offer, Arc::clone),
         greeting_name: Arc::clone(&visitor.shared.greeting_name),
         limits: front::Limits::default(),
-        mechanisms: Mechanisms::default(),
+        mechanisms: listener.mechanisms,
         certificate: None,
-        relay_text: false,
-        trusted: false,
+        relay_text: listener.relay_text,
+        trusted: within(&listener.trusted_networks, visitor.client.ip()),
     }
 }
 
@@ -103,10 +121,38 @@ impl From<Reason> for Refused {
     }
 }
 
-/// Asks the directory, then the back end. The reason for a refusal has been logged.
-async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Refused> {
+/// Lets somebody in, or refuses him no sooner than a back end might have.
+async fn admit(
+    offered: &Credentials,
+    visitor: &Visitor,
+    client: &Client,
+) -> Result<Admitted, Refused> {
+    let since = Instant::now();
+    let refused = match try_to_admit(offered, visitor, client).await {
+        Ok(admitted) => return Ok(admitted),
+        Err(refused) => refused,
+    };
+    let Shared { refusals, limits, .. } = &*visitor.shared;
+    if refused.reason.refusal() == Refusal::AuthenticationFailed {
+        if refused.reason == Reason::WrongPassword {
+            refusals.remember(since.elapsed());
+        }
+        let length = refusals.length(limits.failure_delay, fastrand::usize(..));
+        tokio::time::sleep(length.saturating_sub(since.elapsed())).await;
+    }
+    Err(refused)
+}
+
+/// Asks the limits, the directory, then the back end. The reason for a refusal has been logged.
+async fn try_to_admit(
+    offered: &Credentials,
+    visitor: &Visitor,
+    client: &Client,
+) -> Result<Admitted, Refused> {
     let shared = &visitor.shared;
     let protocol = visitor.listener.protocol;
+    wait_for_turn(visitor, None, shared.throttle.address(visitor.client.ip(), Instant::now()))
+        .await?;
     let query = Query { user: offered.user.clone(), protocol };
     let (user, route) = match shared.directory.look_up(&query).await {
         Ok(Verdict::Admit { user, route }) => (user, route),
@@ -127,7 +173,12 @@ async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Ref
             return Err(unavailable.reason.into());
         }
     };
-    match shared.backends.log_in(protocol, &route, offered).await {
+    wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
+    if shared.sessions.is_full_for(&user) {
+        log_refusal(visitor, Some(&user), Reason::LimitUser, "", "");
+        return Err(Reason::LimitUser.into());
+    }
+    match shared.backends.log_in(protocol, &route, offered, client).await {
         Ok(entered) => Ok(Admitted { user, entered }),
         Err(failure) => {
             let backend = failure.backend.as_ref().map_or("", |name| name.as_str());
@@ -137,57 +188,34 @@ async fn admit(offered: &Credentials, visitor: &Visitor) -> Result<Admitted, Ref
     }
 }
 
-/// The conversation with a client, and how long we still wait for it.
-struct Talk<'v> {
-    client: Stream,
-    visitor: &'v Visitor,
-    /// What is left of the time that the client may take in all. Our own look-ups and the back end's
-    /// verdict do not count.
-    patience: Duration,
+/// Waits as long as a login that comes too early has to.
+async fn wait_for_turn(
+    visitor: &Visitor,
+    user: Option<&CanonicalUser>,
+    turn: Result<Duration, Reason>,
+) -> Result<(), Refused> {
+    match turn {
+        Ok(wait) if wait.is_zero() => Ok(()),
+        Ok(wait) => {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        }
+        Err(reason) => {
+            log_refusal(visitor, user, reason, "", "");
+            Err(reason.into())
+        }
+    }
 }
 
 impl Talk<'_> {
-    async fn start_tls(&mut self) -> Result<(), End> {
-        let Some(tls) = self.visitor.listener.tls.server() else {
-            return Err(End::new(Reason::Internal, "TLS without a certificate"));
-        };
-        let since = Instant::now();
-        let result = timeout(self.patience, self.client.accept_tls(tls.config())).await;
-        self.patience = self.patience.saturating_sub(since.elapsed());
-        match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                // Unread input would turn the close into a reset, which eats the alert.
-                self.client.close_and_drain(GOODBYE).await;
-                Err(End::new(tls_reason(&error), error))
-            }
-            Err(_) => Err(End::new(Reason::ClientTimeout, "in the TLS handshake")),
-        }
-    }
-
-    /// Goes on until the machine has something to decide.
-    async fn converse(&mut self, front: &mut Front) -> Result<Event, End> {
-        let since = Instant::now();
-        let result = timeout(self.patience, converse(&mut self.client, front)).await;
-        self.patience = self.patience.saturating_sub(since.elapsed());
-        match result {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(Lost::Closed)) => Err(End::new(Reason::NoLogin, "")),
-            Ok(Err(Lost::Broken(error))) => Err(End::new(Reason::ClientLost, error)),
-            Err(_) => {
-                let reason = Reason::ClientTimeout;
-                let words = front::farewell(self.visitor.listener.protocol, reason);
-                // It may not even read that; the close below has its own limit.
-                let _ = timeout(GOODBYE, self.client.write_all(&words)).await;
-                self.client.close_and_drain(GOODBYE).await;
-                Err(End::new(reason, ""))
-            }
-        }
-    }
-
     /// Tells the client that it is in, and joins it with its back end.
     async fn welcome(mut self, mut front: Front, admitted: Admitted) -> Result<Established, End> {
-        let Admitted { user, entered } = admitted;
+        let Admitted { user, mut entered } = admitted;
+        // Nobody could follow the stream behind either command: the next login would get past routing.
+        let framed = self.visitor.listener.clean_bye || entered.welcome.unauthenticate;
+        if framed && let Some(list) = &mut entered.welcome.capabilities {
+            list.retain(|capability| !is_compression(capability));
+        }
         front.answer(Answer::Welcome(entered.welcome));
         let welcome = async {
             while let Step::Write(bytes) = front.step() {
@@ -219,18 +247,23 @@ impl Talk<'_> {
             "logged in"
         );
         let from_client = front.into_rest();
-        let pair = Pair::new(self.client, &from_client, entered.stream, &entered.rest)
-            .map_err(|error| End::new(Reason::Internal, error))?;
+        let (up, down) = (from_client.len(), entered.rest.len());
+        let pair = if framed {
+            let framer = Framer::new(who.protocol);
+            Pair::framed(self.client, from_client, entered.stream, entered.rest, framer)
+        } else {
+            Pair::new(self.client, &from_client, entered.stream, &entered.rest)
+                .map_err(|error| End::new(Reason::Internal, error))?
+        };
         let membership = self.visitor.shared.sessions.enter(who, self.visitor.since);
-        membership.relayed(Direction::Up, from_client.len());
-        membership.relayed(Direction::Down, entered.rest.len());
+        membership.relayed(Direction::Up, up);
+        membership.relayed(Direction::Down, down);
         Ok(Established { pair, membership })
     }
 }
 
-/// Tells a client that asked for another protocol from one that failed otherwise.
-fn tls_reason(error: &io::Error) -> Reason {
-    if transport::tls::is_alpn_mismatch(error) { Reason::ClientAlpn } else { Reason::ClientTls }
+fn is_compression(capability: &str) -> bool {
+    capability.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("COMPRESS="))
 }
 
 /// The last words to a client that finds no place.

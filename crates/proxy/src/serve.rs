@@ -2,6 +2,8 @@
 
 use std::{
     io,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -11,16 +13,21 @@ use std::{
 
 use backends::Backends;
 use directory::Directory;
+use futures_util::FutureExt;
 use model::{Protocol, Reason, SessionId};
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use transport::{Listener, Stream};
 
 use crate::{
     Bound, ListenerSettings, Sessions, Settings,
-    limits::Door,
+    closing::Closing,
+    limits::{Admission, Door, Gate},
     login::no_room,
+    refusal::Refusals,
     session::{Shared, Visitor, live},
+    settings::within,
+    throttle::Throttle,
 };
 
 /// How long accepting rests when the kernel has no descriptor or memory for us.
@@ -46,7 +53,7 @@ pub fn serve(
     directory: Arc<Directory>,
     backends: Arc<Backends>,
 ) -> io::Result<Running> {
-    let sessions = Sessions::new();
+    let sessions = Sessions::new(settings.limits.sessions_per_user);
     tokio::spawn(Arc::clone(&sessions).sweep(settings.limits.idle));
     let used = |protocol: &Protocol| {
         bound.listeners.iter().any(|(listener, _)| listener.protocol == *protocol)
@@ -57,7 +64,11 @@ pub fn serve(
         backends,
         sessions,
         door: Arc::new(Door::new(&settings.limits)),
-        client_wait: settings.limits.client_wait,
+        throttle: Throttle::new(&settings.limits),
+        refusals: Refusals::default(),
+        handshakes: Semaphore::new(settings.limits.handshakes),
+        closing: Closing::default(),
+        limits: settings.limits,
         greeting_name: "Posthouse".into(),
     });
     let ids = Arc::new(Ids::new());
@@ -67,11 +78,16 @@ pub fn serve(
         if let Some(server) = listener.tls.server() {
             listening.push(tokio::spawn(Arc::clone(server).follow_files()));
         }
+        let gate = Arc::new(Gate::new(listener.connections));
         for socket in sockets {
-            let socket = Listener::register(socket)?;
-            let (listener, shared, ids) =
-                (Arc::clone(&listener), Arc::clone(&shared), Arc::clone(&ids));
-            listening.push(tokio::spawn(listen(socket, listener, shared, ids)));
+            let place = Place {
+                socket: Listener::register(socket)?,
+                listener: Arc::clone(&listener),
+                gate: Arc::clone(&gate),
+                shared: Arc::clone(&shared),
+                ids: Arc::clone(&ids),
+            };
+            listening.push(tokio::spawn(listen(place)));
         }
     }
     Ok(Running { shared, listening: Mutex::new(listening) })
@@ -105,9 +121,10 @@ impl Running {
         self.shared.door.emptied().await;
     }
 
-    /// Ends all sessions. Connections before login end with the runtime.
+    /// Ends all connections, before login and after, each with a goodbye.
     pub fn end_all(&self) {
         self.shared.sessions.end_all(Reason::Shutdown);
+        self.shared.closing.begin();
     }
 }
 
@@ -130,13 +147,18 @@ impl Ids {
     }
 }
 
-/// Accepts for ever.
-async fn listen(
+/// One listening socket, and what its connections share.
+struct Place {
     socket: Listener,
     listener: Arc<ListenerSettings>,
+    gate: Arc<Gate>,
     shared: Arc<Shared>,
     ids: Arc<Ids>,
-) {
+}
+
+/// Accepts for ever.
+async fn listen(place: Place) {
+    let Place { socket, listener, gate, shared, ids } = place;
     let mut complaints = Complaints::default();
     loop {
         let (client, address) = match socket.accept().await {
@@ -149,16 +171,17 @@ async fn listen(
                 continue;
             }
         };
-        match shared.door.admit(address.ip()) {
+        match let_in(&listener, &gate, &shared, address) {
             Ok(admission) => {
-                let visitor = Visitor {
+                let visitor = Box::new(Visitor {
                     id: ids.next(),
                     client: address,
+                    connected: None,
                     since: Instant::now(),
                     listener: Arc::clone(&listener),
                     shared: Arc::clone(&shared),
-                };
-                tokio::spawn(live(client, visitor, admission));
+                });
+                tokio::spawn(guarded(client, visitor, admission));
             }
             Err(reason) => {
                 complaints.tell(|times| {
@@ -170,6 +193,36 @@ async fn listen(
                 turn_away(client, &listener, reason).await;
             }
         }
+    }
+}
+
+/// Counts a connection in. Behind a proxy the address is the proxy's, and the client's own is counted when
+/// it is known.
+fn let_in(
+    listener: &ListenerSettings,
+    gate: &Arc<Gate>,
+    shared: &Shared,
+    address: SocketAddr,
+) -> Result<Admission, Reason> {
+    if listener.is_behind_proxy() && !within(&listener.proxy_networks, address.ip()) {
+        return Err(Reason::ClientProxyHeader);
+    }
+    let mut admission = shared.door.admit(gate)?;
+    if !listener.is_behind_proxy() {
+        admission.count_for(address.ip())?;
+    }
+    Ok(admission)
+}
+
+/// A connection's life. A panic, which would be a fault of ours, ends this one only and is told.
+pub(crate) async fn guarded(client: Stream, visitor: Box<Visitor>, admission: Admission) {
+    let id = visitor.id;
+    if AssertUnwindSafe(live(client, visitor, admission)).catch_unwind().await.is_err() {
+        tracing::error!(
+            target: "session",
+            session = %id, reason = %Reason::Internal,
+            "session ended by a fault in this program; please report it"
+        );
     }
 }
 

@@ -1,23 +1,22 @@
 //! The life of a connection, from accept to the line in the log.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use backends::Backends;
 use directory::Directory;
 use model::{Blame, CanonicalUser, Reason, SessionId};
 use proto::relay::Lost;
+use tokio::sync::Semaphore;
 use transport::{Ended, Pair, Stream};
 
 use crate::{
-    ListenerSettings,
+    Limits, ListenerSettings,
+    closing::Closing,
     limits::{Admission, Door},
     login::{self, Established},
+    refusal::Refusals,
     sessions::{Membership, SessionView, Sessions},
+    throttle::Throttle,
 };
 
 /// What all connections share.
@@ -26,14 +25,21 @@ pub(crate) struct Shared {
     pub(crate) backends: Arc<Backends>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) door: Arc<Door>,
-    pub(crate) client_wait: Duration,
+    pub(crate) throttle: Throttle,
+    pub(crate) refusals: Refusals,
+    pub(crate) handshakes: Semaphore,
+    pub(crate) closing: Closing,
+    pub(crate) limits: Limits,
     pub(crate) greeting_name: Arc<str>,
 }
 
 /// A client that came in and is not yet known.
 pub(crate) struct Visitor {
     pub(crate) id: SessionId,
+    /// The client's address; behind a PROXY header, the one that it gives.
     pub(crate) client: SocketAddr,
+    /// The address that it connected to, where a PROXY header gave it.
+    pub(crate) connected: Option<SocketAddr>,
     pub(crate) since: Instant,
     pub(crate) listener: Arc<ListenerSettings>,
     pub(crate) shared: Arc<Shared>,
@@ -55,9 +61,9 @@ impl End {
 ///
 /// Two phases: everything that logging in needs (buffers, machines, deadlines) lives in a box that is
 /// freed before the relay begins.
-pub(crate) async fn live(client: Stream, visitor: Visitor, admission: Admission) {
+pub(crate) async fn live(client: Stream, mut visitor: Box<Visitor>, mut admission: Admission) {
     let Established { mut pair, membership } =
-        match Box::pin(login::establish(client, &visitor)).await {
+        match Box::pin(login::establish(client, &mut visitor, &mut admission)).await {
             Ok(established) => established,
             Err(end) => return log_visit(&visitor, &end),
         };
@@ -169,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_session_costs_under_512_bytes_beside_its_sockets() {
-        let size = size_of_future(live);
+        let size = size_of_future(crate::serve::guarded);
         assert!(size < 512, "the session future has {size} bytes");
     }
 }

@@ -30,6 +30,11 @@ pub struct Sessions {
     shards: [Mutex<HashMap<SessionId, Arc<Entry>>>; SHARDS],
     /// The sweeper's rounds so far: a clock that costs a relay nothing to read.
     round: Arc<AtomicU32>,
+    /// The reason for which all are ended, also those that enter later, or [`GOES_ON`].
+    closing: AtomicU8,
+    /// Sessions by user, where their number is limited.
+    by_user: Option<Mutex<HashMap<CanonicalUser, usize>>>,
+    per_user: usize,
 }
 
 /// One logged-in session: what the relay and the operator share.
@@ -80,8 +85,22 @@ pub struct SessionView {
 }
 
 impl Sessions {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { shards: Default::default(), round: Arc::default() })
+    /// An empty registry; a user may have so many sessions, any number if it is 0.
+    pub(crate) fn new(per_user: usize) -> Arc<Self> {
+        Arc::new(Self {
+            shards: Default::default(),
+            round: Arc::default(),
+            closing: AtomicU8::new(GOES_ON),
+            by_user: (per_user > 0).then(Mutex::default),
+            per_user,
+        })
+    }
+
+    /// Whether one more session of this user would be too many. Asked before the back end is; two logins
+    /// at the same moment may both be let in.
+    pub(crate) fn is_full_for(&self, user: &CanonicalUser) -> bool {
+        let Some(by_user) = &self.by_user else { return false };
+        by_user.lock().get(user).is_some_and(|count| *count >= self.per_user)
     }
 
     /// All sessions, oldest first.
@@ -100,8 +119,9 @@ impl Sessions {
         self.shard(id).lock().get(&id).map(|entry| entry.end(Reason::Kicked)).is_some()
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions, and those that enter from now on.
     pub(crate) fn end_all(&self, reason: Reason) {
+        self.closing.store(reason as u8, Ordering::SeqCst);
         for shard in &self.shards {
             shard.lock().values().for_each(|entry| entry.end(reason));
         }
@@ -120,7 +140,12 @@ impl Sessions {
             end: AtomicU8::new(GOES_ON),
             relay: AtomicWaker::new(),
         });
+        if let Some(by_user) = &self.by_user {
+            *by_user.lock().entry(entry.who.user.clone()).or_default() += 1;
+        }
         self.shard(id).lock().insert(id, Arc::clone(&entry));
+        // Asked for after the insertion, so that whoever closes meanwhile sees the one or the other.
+        entry.end_if(self.closing.load(Ordering::SeqCst));
         Membership { sessions: Arc::clone(self), entry }
     }
 
@@ -170,17 +195,30 @@ impl Deref for Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let id = self.entry.who.id;
-        self.sessions.shard(id).lock().remove(&id);
+        let Who { id, user, .. } = &self.entry.who;
+        self.sessions.shard(*id).lock().remove(id);
+        if let Some(by_user) = &self.sessions.by_user {
+            let mut by_user = by_user.lock();
+            if let Some(count) = by_user.get_mut(user) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    by_user.remove(user);
+                }
+            }
+        }
     }
 }
 
 impl Entry {
     /// Asks the relay to end. The first reason stays.
     fn end(&self, reason: Reason) {
-        let wanted = reason as u8;
+        self.end_if(reason as u8);
+    }
+
+    /// The same with the number of a reason, or [`GOES_ON`].
+    fn end_if(&self, wanted: u8) {
         let first = self.end.compare_exchange(GOES_ON, wanted, Ordering::AcqRel, Ordering::Acquire);
-        if first.is_ok() {
+        if first.is_ok() && wanted != GOES_ON {
             self.relay.wake();
         }
     }
@@ -223,6 +261,14 @@ impl Watch for Entry {
         self.relay.register(cx.waker());
         if self.end.load(Ordering::Acquire) == GOES_ON { Poll::Pending } else { Poll::Ready(()) }
     }
+
+    fn goodbye(&self) -> &'static str {
+        match self.asked() {
+            Reason::Idle => "Idle for too long",
+            Reason::Kicked => "Session ended by the administrator",
+            _ => "Server shutting down",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -244,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_session_without_traffic_ends_after_all_rounds_and_another_goes_on() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::new(0);
         let silent = sessions.enter(who(1), Instant::now());
         let talking = sessions.enter(who(2), Instant::now());
         let goes_on = |entry: &Entry| entry.end.load(Ordering::Acquire) == GOES_ON;
@@ -260,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_kicked_session_hears_the_first_reason_and_leaves_the_list() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::new(0);
         let session = sessions.enter(who(1), Instant::now());
         assert!(sessions.kick(session.who.id));
         sessions.end_all(Reason::Shutdown);
@@ -269,5 +315,25 @@ mod tests {
         drop(session);
         assert!(sessions.list().is_empty());
         assert!(!sessions.kick(SessionId::new(1, 1)));
+    }
+
+    #[test]
+    fn whoever_enters_while_all_are_ended_is_ended_too() {
+        let sessions = Sessions::new(0);
+        sessions.end_all(Reason::Shutdown);
+        assert_eq!(sessions.enter(who(1), Instant::now()).asked(), Reason::Shutdown);
+    }
+
+    #[test]
+    fn a_user_has_no_more_sessions_than_may_be() {
+        let sessions = Sessions::new(2);
+        let user = who(1).user;
+        let one = sessions.enter(who(1), Instant::now());
+        assert!(!sessions.is_full_for(&user));
+        let two = sessions.enter(who(2), Instant::now());
+        assert!(sessions.is_full_for(&user));
+        drop((one, two));
+        assert!(!sessions.is_full_for(&user));
+        assert!(sessions.by_user.as_ref().unwrap().lock().is_empty());
     }
 }

@@ -1,8 +1,13 @@
 //! What is set for listeners and sessions.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use model::Protocol;
+use ipnet::IpNet;
+use model::{Mechanisms, Protocol};
 use transport::tls::ServerTls;
 
 /// The settings of this room.
@@ -29,6 +34,35 @@ pub struct ListenerSettings {
     pub allow_clear_logins: bool,
     /// What is offered before login in place of what the back ends have in common.
     pub capabilities: Option<Arc<[String]>>,
+    /// The ways to log in that are offered.
+    pub mechanisms: Mechanisms,
+    /// Whether the back end's own words, and its ALERTs, reach the client with a refusal. Off: a foreign
+    /// server's words may tell which users exist.
+    pub relay_text: bool,
+    /// Whether the relay follows the protocol, so that a client hears a goodbye between two responses when
+    /// its session is ended. Off: the blind relay costs less.
+    pub clean_bye: bool,
+    /// Whether what a client says of its own program (IMAP `ID`) goes on to the back end, behind ours.
+    pub forward_client_id: bool,
+    /// Connections of this listener, before login and after; 0 is no limit of its own.
+    pub connections: usize,
+    /// The networks whose proxies speak here with a PROXY header before all else. With any, nobody else
+    /// may come in: whether there is a header is never guessed.
+    pub proxy_networks: Vec<IpNet>,
+    /// The networks whose word (IMAP `ID`, POP3 XCLIENT) we take for who the client is.
+    pub trusted_networks: Vec<IpNet>,
+}
+
+impl ListenerSettings {
+    /// Whether clients come behind a PROXY header.
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        !self.proxy_networks.is_empty()
+    }
+}
+
+/// Whether an address lies in one of the networks.
+pub(crate) fn within(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
 }
 
 /// How the connections of a listener are made private.
@@ -61,6 +95,25 @@ pub struct Limits {
     /// Connections from one address (an IPv6 client counts by its /64); 0 is no limit.
     /// 100: an office behind one address, with several connections per mail program.
     pub connections_per_address: usize,
+    /// Sessions of one user; 0 is no limit. 0: many back ends have one of their own, and a family shares
+    /// a mailbox from many devices.
+    pub sessions_per_user: usize,
+    /// Logins per second from one address beyond a burst of 20 seconds' worth; what comes earlier waits, longer
+    /// each time, up to [`Self::longest_wait`]; 0 is no limit. 50: a webmail server logs in anew for
+    /// each page.
+    pub logins_per_address: u32,
+    /// The same for one user. 10: many devices that wake at once; programs that "warm up" mailboxes come
+    /// by the hundred.
+    pub logins_per_user: u32,
+    /// The longest wait of a login that comes too early; one that would have to wait longer is refused. 10 s:
+    /// most programs give up after 30.
+    pub longest_wait: Duration,
+    /// TLS handshakes at a time, which cost the most of all before login. 256 for each worker: a few
+    /// hundred milliseconds of work.
+    pub handshakes: usize,
+    /// How long after its beginning a refused login is answered, beside a length drawn from recent refusals,
+    /// so that an unknown name and a wrong password look alike. 2 s, as Dovecot.
+    pub failure_delay: Duration,
     /// What the client may take before login, in all, of waiting for it. 60 s: a person types a password in a
     /// terminal.
     pub client_wait: Duration,
@@ -75,6 +128,12 @@ impl Limits {
         Self {
             connections,
             connections_per_address: 100,
+            sessions_per_user: 0,
+            logins_per_address: 50,
+            logins_per_user: 10,
+            longest_wait: Duration::from_secs(10),
+            handshakes: 256,
+            failure_delay: Duration::from_secs(2),
             client_wait: Duration::from_secs(60),
             idle: Duration::from_secs(35 * 60),
         }

@@ -147,6 +147,31 @@ impl Stream {
         .await
     }
 
+    /// Shows `take` what has come, without TLS, and takes as many bytes of it as it says; the rest is left to
+    /// whoever receives next. For a PROXY header, behind which another protocol begins.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub async fn receive_some(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> usize,
+    ) -> io::Result<Received> {
+        poll_fn(|cx| {
+            scratch::lend(|scratch| {
+                let space = scratch.read.get_mut(..BEFORE_LOGIN).unwrap_or_default();
+                let mut buffer = ReadBuf::new(space);
+                let seen = ready!(self.tcp.poll_peek(cx, &mut buffer))?;
+                if seen == 0 {
+                    return Poll::Ready(Ok(Received::Closed));
+                }
+                let count = take(buffer.filled()).min(seen);
+                let taken = self.tcp.try_read(space.get_mut(..count).unwrap_or_default())?;
+                Poll::Ready(Ok(Received::Bytes(taken)))
+            })
+        })
+        .await
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors

@@ -1,0 +1,167 @@
+//! The conversation with a client before login: what comes before the first words, TLS, and how long we
+//! wait for it.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use backends::Client;
+use model::Reason;
+use proto::{
+    front::{self, Event, Front},
+    identity::{self, Claims, Identity, SessionName, Transport},
+    proxy_protocol::{self, Header, Parsed},
+};
+use tokio::time::timeout;
+use transport::{Lost, Received, Stream, converse};
+
+use crate::{
+    limits::Admission,
+    session::{End, Visitor},
+};
+
+/// How long a client that we send away may take to read our last words.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a proxy may take to send its header: the specification asks for 3 s at least.
+const PROXY_HEADER: Duration = Duration::from_secs(5);
+
+/// The conversation with a client, and how long we still wait for it.
+pub(crate) struct Talk<'v> {
+    pub(crate) client: Stream,
+    pub(crate) visitor: &'v mut Visitor,
+    /// What is left of the time that the client may take in all. Our own look-ups and the back end's
+    /// verdict do not count.
+    pub(crate) patience: Duration,
+    /// What a proxy before us said of the client, where we believe it.
+    pub(crate) claims: Claims,
+}
+
+impl Talk<'_> {
+    /// Reads the PROXY header that comes before all else, and goes by the address it gives.
+    pub(crate) async fn hear_proxy(&mut self, admission: &mut Admission) -> Result<(), End> {
+        let header = timeout(PROXY_HEADER.min(self.patience), self.read_header()).await;
+        let header = match header {
+            Ok(header) => header?,
+            Err(_) => return Err(End::new(Reason::ClientProxyHeader, "no header in time")),
+        };
+        // Without addresses (LOCAL, UNKNOWN) the proxy speaks for itself.
+        if let Some(addresses) = header.addresses {
+            self.visitor.client = addresses.client;
+            self.visitor.connected = Some(addresses.connected);
+        }
+        admission.count_for(self.visitor.client.ip()).map_err(|reason| End::new(reason, ""))
+    }
+
+    async fn read_header(&mut self) -> Result<Header, End> {
+        let mut read = Vec::new();
+        loop {
+            let mut parsed = Parsed::NeedMore;
+            let received = self.client.receive_some(|bytes| {
+                let before = read.len();
+                read.extend_from_slice(bytes);
+                parsed = proxy_protocol::parse(&read);
+                match &parsed {
+                    Parsed::Done { used, .. } => used.saturating_sub(before),
+                    Parsed::Bad(_) | Parsed::NeedMore => bytes.len(),
+                }
+            });
+            match received.await {
+                Ok(Received::Bytes(_)) => {}
+                Ok(Received::Closed) => return Err(End::new(Reason::NoLogin, "")),
+                Err(error) => return Err(End::new(Reason::ClientLost, error)),
+            }
+            match parsed {
+                Parsed::Bad(bad) => return Err(End::new(Reason::ClientProxyHeader, bad)),
+                Parsed::Done { header, .. } => return Ok(header),
+                Parsed::NeedMore => {}
+            }
+        }
+    }
+
+    pub(crate) async fn start_tls(&mut self) -> Result<(), End> {
+        let Some(tls) = self.visitor.listener.tls.server() else {
+            return Err(End::new(Reason::Internal, "TLS without a certificate"));
+        };
+        let config = tls.config();
+        let shared = Arc::clone(&self.visitor.shared);
+        let since = Instant::now();
+        let handshake = async {
+            // Closed never: it lives as long as the program.
+            let _place = shared.handshakes.acquire().await;
+            self.client.accept_tls(config).await
+        };
+        let result = timeout(self.patience, handshake).await;
+        self.patience = self.patience.saturating_sub(since.elapsed());
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                // Unread input would turn the close into a reset, which eats the alert.
+                self.client.close_and_drain(GOODBYE).await;
+                Err(End::new(tls_reason(&error), error))
+            }
+            Err(_) => Err(End::new(Reason::ClientTimeout, "in the TLS handshake")),
+        }
+    }
+
+    /// Goes on until the machine has something to decide.
+    pub(crate) async fn converse(&mut self, front: &mut Front) -> Result<Event, End> {
+        let since = Instant::now();
+        let shared = Arc::clone(&self.visitor.shared);
+        let conversation = timeout(self.patience, converse(&mut self.client, front));
+        let Some(result) = shared.closing.unless_begun(conversation).await else {
+            return Err(self.send_away(Reason::Shutdown).await);
+        };
+        self.patience = self.patience.saturating_sub(since.elapsed());
+        match result {
+            Ok(Ok(event)) => Ok(event),
+            Ok(Err(Lost::Closed)) => Err(End::new(Reason::NoLogin, "")),
+            Ok(Err(Lost::Broken(error))) => Err(End::new(Reason::ClientLost, error)),
+            Err(_) => Err(self.send_away(Reason::ClientTimeout).await),
+        }
+    }
+
+    /// Says why and closes.
+    pub(crate) async fn send_away(&mut self, reason: Reason) -> End {
+        let words = front::farewell(self.visitor.listener.protocol, reason);
+        // It may not even read that; the close below has its own limit.
+        let _ = timeout(GOODBYE, self.client.write_all(&words)).await;
+        self.client.close_and_drain(GOODBYE).await;
+        End::new(reason, "")
+    }
+
+    /// Who a back end is told that the client is.
+    pub(crate) fn seen_by_back_ends(&self, front: &Front) -> Result<Client, End> {
+        let visitor = &self.visitor;
+        let claims = &self.claims;
+        let ttl = identity::ttl_onwards(claims.ttl)
+            .ok_or_else(|| End::new(Reason::Loop, "too many proxies"))?;
+        let connected = match claims.connected.or(visitor.connected) {
+            Some(connected) => connected,
+            None => {
+                self.client.local_address().map_err(|error| End::new(Reason::ClientLost, error))?
+            }
+        };
+        let ours = || SessionName::new(&visitor.id.to_string());
+        let session = claims.session.clone().or_else(ours);
+        let tls = self.client.tls_version();
+        let private = if tls.is_some() { Transport::Tls } else { Transport::Insecure };
+        let identity = Identity {
+            client: claims.client.unwrap_or(visitor.client),
+            connected,
+            forward: claims.forward.clone(),
+            server_name: claims.server_name.clone(),
+            session: session.ok_or_else(|| End::new(Reason::Internal, "no session name"))?,
+            transport: claims.transport.unwrap_or(private),
+            ttl,
+        };
+        let id = front.client_id().filter(|_| visitor.listener.forward_client_id).cloned();
+        Ok(Client { identity: Arc::new(identity), id, tls })
+    }
+}
+
+/// Tells a client that asked for another protocol from one that failed otherwise.
+fn tls_reason(error: &io::Error) -> Reason {
+    if transport::tls::is_alpn_mismatch(error) { Reason::ClientAlpn } else { Reason::ClientTls }
+}
