@@ -126,8 +126,6 @@ reasons! {
     LimitListener = "limit-listener", Posthouse;
     /// More logins from this address, or by this user, than may be.
     LimitLogins = "limit-logins", Client;
-    /// As many TLS handshakes as may be are under way.
-    LimitHandshakes = "limit-handshakes", Posthouse;
     /// As many sessions of this user as may be are open.
     LimitUser = "limit-user", Client;
     /// The connection does not come from a proxy that may speak here, or without its PROXY header.

@@ -15,7 +15,7 @@ use std::{
 
 use admin::{Desk, StateLock, Users, prepare_state};
 use directory::Directory;
-use model::Protocol;
+use model::{Mechanisms, Protocol};
 use nix::unistd::User;
 use proxy::{Bound, ListenerSettings, ListenerTls, Running};
 use tokio::{
@@ -86,6 +86,7 @@ async fn run(
     let backends = backends::Backends::prepare(backends::Settings {
         backends: config.backends.clone(),
         deadlines: backends::Deadlines::default(),
+        own: settings.listeners.iter().flat_map(|listener| listener.addresses.clone()).collect(),
         state: config.state.clone(),
     })?;
     let socket = control::open(&config.state, &lock)?;
@@ -240,6 +241,13 @@ fn listener_settings(
         },
         allow_clear_logins: listener.allow_clear_logins,
         capabilities: listener.capabilities.as_deref().map(Into::into),
+        mechanisms: Mechanisms::default(),
+        relay_text: false,
+        clean_bye: false,
+        forward_client_id: false,
+        connections: 0,
+        proxy_networks: Vec::new(),
+        trusted_networks: Vec::new(),
     })
 }
 

@@ -4,6 +4,8 @@
 mod check;
 mod expand;
 mod file;
+#[cfg(test)]
+mod manual;
 mod mistake;
 mod read;
 #[cfg(test)]

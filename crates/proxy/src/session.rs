@@ -167,8 +167,6 @@ pub(crate) fn log_refusal(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }

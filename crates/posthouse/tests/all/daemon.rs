@@ -216,6 +216,40 @@ fn a_second_signal_ends_what_is_left() {
 }
 
 #[test]
+fn other_signals_are_told_of_and_do_nothing() {
+    let place = Place::new();
+    let mut daemon = place.serve();
+    let mut client = connect(&place);
+    line(&mut client);
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        daemon.signal(signal);
+        daemon.wait_for(&format!(
+            "signal ignored: a change of the configuration needs a restart signal={signal}"
+        ));
+    }
+    client.write_all(b"a NOOP\r\n").unwrap();
+    assert!(line(&mut client).starts_with("a OK"), "{}", daemon.log());
+    assert!(daemon.runs());
+}
+
+#[test]
+fn a_daemon_looks_up_exports_and_takes_names_as_they_are_typed() {
+    let place = Place::new();
+    let daemon = place.serve();
+    place.run(&["user", "place", "anna", "a"]).good();
+    let found = place.run(&["user", "look-up", " ANNA", "--json"]).good().json();
+    assert_eq!((&found["user"], &found["source"]), (&"anna".into(), &"table".into()));
+    assert_eq!(place.run(&["user", "look-up", "nobody"]).status, Some(1));
+    let export = place.run(&["user", "export", "--with-passwords"]).good().out;
+    assert_eq!(export, "user,backend,user_there,password\nanna,a,,\n");
+    daemon.wait_for("act=user-export-passwords");
+    place.run(&["session", "kick", "--user", " ANNA "]).good();
+    daemon.wait_for("act=session-kick");
+    assert!(daemon.log().contains("user=anna kicked=0"), "{}", daemon.log());
+    assert_eq!(place.run(&["session", "list", "--user", " "]).status, Some(1));
+}
+
+#[test]
 fn the_grace_time_ends() {
     let place = Place::with("grace = \"100ms\"");
     let mut daemon = place.serve();
@@ -277,6 +311,9 @@ fn root_becomes_the_configured_user_for_good() {
     // What root placed before the first start belongs to the user too.
     place.run(&["user", "place", "anna", "a"]).good();
     let mut daemon = place.serve();
+    // Root acted, whoever the folder belongs to.
+    let shown = place.run(&["user", "show", "anna", "--json"]).good().json();
+    assert_eq!(shown["history"][0]["actor"], "here:root");
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
     let ids = format!("{0}\t{0}\t{0}\t{0}", nobody.uid);
     assert!(status.contains(&format!("Uid:\t{ids}\n")), "{status}");
@@ -293,5 +330,7 @@ fn root_becomes_the_configured_user_for_good() {
     place.run(&["user", "place", "carl", "b"]).good();
     let next = Daemon::start(&place);
     next.wait_for("ready");
+    let carl = place.run(&["user", "show", "carl", "--json"]).good().json();
+    assert_eq!(carl["history"][0]["actor"], "here:root");
     assert_eq!(place.run(&["user", "list"]).good().out, "anna\ta\nbert\tb\ncarl\tb\n");
 }

@@ -1,6 +1,6 @@
 //! Without a daemon.
 
-use std::{fs, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 
 use crate::program::{Place, done};
 
@@ -155,6 +155,113 @@ fn an_import_from_a_file_that_is_not_there_is_told() {
     let refused = place.run(&["user", "import", "--format", "csv", "no-such-file"]);
     assert_eq!(refused.status, Some(1));
     assert!(refused.err.contains("no-such-file"), "{refused:?}");
+}
+
+#[test]
+fn an_export_is_what_an_import_reads() {
+    let place = Place::new();
+    let file = place.file("secret", "a, \"b\" ");
+    let file = file.to_str().unwrap();
+    place.run(&["user", "place", "anna", "a", "--password-file", file]).good();
+    place.run(&["user", "place", "bert, jr", "b", "--as", "b"]).good();
+    let bare = place.run(&["user", "export"]).good().out;
+    assert_eq!(bare, "user,backend,user_there\nanna,a,\n\"bert, jr\",b,b\n");
+    let export = place.run(&["user", "export", "--with-passwords"]).good().out;
+    assert!(export.contains("anna,a,,\"a, \"\"b\"\" \"\n"), "{export}");
+    let other = Place::new();
+    let import = ["user", "import", "--format", "csv", "-", "--json"];
+    assert_eq!(other.run_with(&import, &export).good().json()["added"], 2);
+    assert_eq!(other.run(&["user", "export", "--with-passwords"]).good().out, export);
+    let json = place.run(&["user", "export", "--json"]).good().json();
+    assert_eq!((&json[1]["as"], &json[0]["password"]), (&"b".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn a_look_up_goes_the_way_of_a_login() {
+    let place = Place::new();
+    place.file("map", "bert: robert@127.0.0.9:1143\n");
+    place.add(
+        "[[directory]]\nsource = \"table\"\n[[directory]]\nsource = \"file\"\nfile = \"map\"\n\
+         template = \"a\"\n",
+    );
+    place.run(&["user", "place", "anna", "b"]).good();
+    let anna = place.run(&["user", "look-up", " Anna", "--json"]).good().json();
+    assert_eq!(
+        (&anna["user"], &anna["source"], &anna["backend"]),
+        (&"anna".into(), &"table".into(), &"b".into())
+    );
+    let bert = place.run(&["user", "look-up", "bert"]).good();
+    for words in ["file", "127.0.0.9:1143", "robert"] {
+        assert!(bert.out.contains(words), "{bert:?}");
+    }
+    let nobody = place.run(&["user", "look-up", "nobody", "--json"]);
+    assert_eq!((nobody.status, nobody.out.as_str()), (Some(1), ""));
+    let error: serde_json::Value = serde_json::from_str(&nobody.err).unwrap();
+    assert_eq!(error["error"]["word"], "not-found");
+}
+
+#[test]
+fn a_back_end_is_checked_without_a_login() {
+    let place = Place::new();
+    let silent = place.run(&["backend", "check", "a"]);
+    assert_eq!(silent.status, Some(1));
+    assert!(silent.out.contains("a imap  failed: backend-connect"), "{silent:?}");
+    assert!(silent.err.contains("cannot be used for imap"), "{silent:?}");
+    let unknown = place.run(&["backend", "check", "c"]);
+    assert!(unknown.err.contains("there are: a, b"), "{unknown:?}");
+    // A Posthouse is as good a back end as any.
+    let _daemon = place.serve();
+    let front = Place::new();
+    front.add(&format!(
+        "[backend.posthouse]\naddress = \"127.0.0.1\"\nimap_port = {}\ntls = \"none\"\n",
+        place.imap.port()
+    ));
+    let good = front.run(&["backend", "check", "posthouse"]).good();
+    for words in ["posthouse imap  good: 127.0.0.1:", "without TLS", "* OK ", "IMAP4rev1"] {
+        assert!(good.out.contains(words), "{good:?}");
+    }
+    let json = front.run(&["backend", "check", "posthouse", "--protocol", "imap", "--json"]);
+    assert_eq!(json.good().json()[0]["protocol"], "imap");
+}
+
+#[test]
+fn failures_are_json_where_json_is_asked_for() {
+    let place = Place::new();
+    let told = |arguments: &[&str], status| {
+        let run = place.run(arguments);
+        assert_eq!((run.status, run.out.as_str()), (Some(status), ""), "{run:?}");
+        serde_json::from_str::<serde_json::Value>(&run.err).unwrap()["error"].clone()
+    };
+    assert_eq!(told(&["session", "list", "--json"], 1)["word"], "not-running");
+    assert_eq!(told(&["user", "place", "anna", "c", "--json"], 1)["word"], "invalid");
+    place.add("tsl = \"none\"\n");
+    let wrong = told(&["check", "--json"], 2);
+    assert_eq!(wrong["word"], "configuration");
+    assert_eq!(wrong["mistakes"][0]["message"], "unknown key `tsl`");
+    assert!(wrong["mistakes"][0]["line"].as_u64().unwrap() > 1, "{wrong}");
+}
+
+#[test]
+fn a_kick_without_a_session_names_both_ways_to_name_one() {
+    let place = Place::new();
+    let run = place.run(&["session", "kick"]);
+    assert_eq!(run.status, Some(2));
+    assert!(run.err.contains("SESSION") && run.err.contains("--user"), "{run:?}");
+}
+
+#[test]
+fn root_is_warned_of_files_that_are_closed_to_the_configured_user() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let place = Place::with("user = \"nobody\"");
+    let map = place.file("map", "anna:a\n");
+    place.add("[[directory]]\nsource = \"file\"\nfile = \"map\"\n");
+    fs::set_permissions(&map, PermissionsExt::from_mode(0o600)).unwrap();
+    let warned = place.run(&["check"]).good();
+    assert!(warned.err.contains("the user \"nobody\" cannot read this file"), "{warned:?}");
+    fs::set_permissions(&map, PermissionsExt::from_mode(0o644)).unwrap();
+    assert_eq!(place.run(&["check"]).good().err, "");
 }
 
 #[test]

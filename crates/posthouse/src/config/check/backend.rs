@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use ::directory::KnownBackend;
-use backends::{BackendSettings, LoginMode, Ports};
+use backends::{BackendSettings, Identities, LoginMode, Ports};
 use model::{BackendName, Host, Secret};
 use transport::tls::{ClientTls, Verify};
 
@@ -80,6 +80,8 @@ fn backend(
         },
         verify,
         login,
+        identity: Identities::default(),
+        pipelining: true,
     });
     let master = table.login.given().filter(|login| login.value == Login::Master);
     let master = master.map(|login| login.span.clone());
