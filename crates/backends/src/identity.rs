@@ -11,10 +11,10 @@ use proto::{
 use crate::IdentityMode;
 
 /// Who wants to enter a back end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Client {
-    /// Who it is.
-    pub identity: Arc<Identity>,
+    /// Who it is; may be left out where no back end is told ([`crate::Backends::are_told`]).
+    pub identity: Option<Arc<Identity>>,
     /// What it says of its own program (IMAP `ID`), where that is to go on.
     pub id: Option<ClientId>,
     /// The version of TLS towards us, if any.
@@ -24,28 +24,28 @@ pub struct Client {
 /// What the login machine tells.
 pub(crate) fn told(mode: IdentityMode, client: &Client) -> Option<Arc<Identity>> {
     match mode {
-        IdentityMode::Native => Some(Arc::clone(&client.identity)),
+        IdentityMode::Native => client.identity.clone(),
         IdentityMode::None | IdentityMode::ProxyV1 | IdentityMode::ProxyV2 => None,
     }
 }
 
 /// The header that goes before everything else.
 pub(crate) fn header(mode: IdentityMode, client: &Client) -> Option<Vec<u8>> {
-    let Identity { client: from, connected, .. } = *client.identity;
-    let addresses = same_family(from, connected);
+    let identity = client.identity.as_ref()?;
+    let addresses = same_family(identity.client, identity.connected);
     match mode {
         IdentityMode::Native | IdentityMode::None => None,
         IdentityMode::ProxyV1 => Some(proxy_protocol::build_v1(addresses)),
         IdentityMode::ProxyV2 => Some(proxy_protocol::build_v2(&Header {
             addresses: Some(addresses),
             alpn: None,
-            server_name: client.identity.server_name.clone(),
-            tls: (client.identity.transport == Transport::Tls).then(|| proxy_protocol::Tls {
+            server_name: identity.server_name.clone(),
+            tls: (identity.transport == Transport::Tls).then(|| proxy_protocol::Tls {
                 certificate: false,
                 common_name: None,
                 version: client.tls.map(|version| format!("TLSv{version}")),
             }),
-            unique_id: Some(client.identity.session.as_str().as_bytes().to_vec()),
+            unique_id: Some(identity.session.as_str().as_bytes().to_vec()),
         })),
     }
 }
@@ -99,7 +99,7 @@ mod tests {
             transport,
             ttl: FIRST_TTL,
         };
-        Client { identity: Arc::new(identity), id: None, tls: Some("1.3") }
+        Client { identity: Some(Arc::new(identity)), id: None, tls: Some("1.3") }
     }
 
     fn read(header: Option<Vec<u8>>) -> Header {
@@ -124,9 +124,9 @@ mod tests {
     fn version_2_tells_of_tls_and_names_the_session() {
         let client = client("192.0.2.1:5", "198.51.100.1:993", Transport::Tls);
         let header = read(header(IdentityMode::ProxyV2, &client));
-        let addresses = header.addresses.unwrap();
-        assert_eq!(addresses.client, client.identity.client);
-        assert_eq!(addresses.connected, client.identity.connected);
+        let (addresses, identity) = (header.addresses.unwrap(), client.identity.unwrap());
+        assert_eq!(addresses.client, identity.client);
+        assert_eq!(addresses.connected, identity.connected);
         assert_eq!(header.tls.unwrap().version.as_deref(), Some("TLSv1.3"));
         assert_eq!(header.unique_id.as_deref(), Some(&b"0123456789abcdef"[..]));
     }
@@ -137,8 +137,9 @@ mod tests {
         for mode in [IdentityMode::ProxyV1, IdentityMode::ProxyV2] {
             // The reader takes the mapping back.
             let addresses = read(header(mode, &client)).addresses.unwrap();
-            assert_eq!(addresses.client, client.identity.client, "{mode:?}");
-            assert_eq!(addresses.connected, client.identity.connected, "{mode:?}");
+            let identity = client.identity.as_ref().unwrap();
+            assert_eq!(addresses.client, identity.client, "{mode:?}");
+            assert_eq!(addresses.connected, identity.connected, "{mode:?}");
         }
     }
 

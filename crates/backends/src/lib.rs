@@ -85,6 +85,13 @@ impl Backends {
         }
     }
 
+    /// Whether any back end is told who the client is.
+    pub fn are_told(&self, protocol: Protocol) -> bool {
+        let told =
+            |backend: &Arc<Backend>| backend.settings.identity.of(protocol) != IdentityMode::None;
+        self.table.values().any(told)
+    }
+
     /// What the back ends have in common before login, as far as is known.
     pub fn offer(&self, protocol: Protocol) -> Arc<[String]> {
         self.capabilities.offer(protocol)

@@ -137,6 +137,11 @@ impl Talk<'_> {
         let claims = &self.claims;
         let ttl = identity::ttl_onwards(claims.ttl)
             .ok_or_else(|| End::new(Reason::Loop, "too many proxies"))?;
+        let tls = self.client.tls_version();
+        let id = front.client_id().filter(|_| visitor.listener.forward_client_id).cloned();
+        if !visitor.shared.backends.are_told(visitor.listener.protocol) {
+            return Ok(Client { identity: None, id, tls });
+        }
         let connected = match claims.connected.or(visitor.connected) {
             Some(connected) => connected,
             None => {
@@ -145,7 +150,6 @@ impl Talk<'_> {
         };
         let ours = || SessionName::new(&visitor.id.to_string());
         let session = claims.session.clone().or_else(ours);
-        let tls = self.client.tls_version();
         let private = if tls.is_some() { Transport::Tls } else { Transport::Insecure };
         let identity = Identity {
             client: claims.client.unwrap_or(visitor.client),
@@ -156,8 +160,7 @@ impl Talk<'_> {
             transport: claims.transport.unwrap_or(private),
             ttl,
         };
-        let id = front.client_id().filter(|_| visitor.listener.forward_client_id).cloned();
-        Ok(Client { identity: Arc::new(identity), id, tls })
+        Ok(Client { identity: Some(Arc::new(identity)), id, tls })
     }
 }
 
