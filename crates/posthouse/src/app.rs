@@ -218,10 +218,7 @@ fn proxy_settings(
     let listeners = config.listeners.iter().map(listener).collect::<Result<_, _>>()?;
     let possible = process::connections(open_files);
     let connections = config.limits.connections.unwrap_or(possible).min(possible);
-    let limits = proxy::Limits {
-        connections_per_address: config.limits.connections_per_address,
-        ..proxy::Limits::with_connections(connections)
-    };
+    let limits = proxy::Limits { connections, ..config.limits.others };
     Ok(proxy::Settings { listeners, limits })
 }
 
@@ -245,7 +242,7 @@ fn listener_settings(
         relay_text: false,
         clean_bye: false,
         forward_client_id: false,
-        connections: 0,
+        connections: listener.connections,
         proxy_networks: Vec::new(),
         trusted_networks: Vec::new(),
     })

@@ -82,6 +82,8 @@ pub(crate) struct Listener {
     pub(crate) tls: Privacy,
     pub(crate) allow_clear_logins: bool,
     pub(crate) capabilities: Option<Vec<String>>,
+    /// Connections of this listener; 0 is no limit of its own.
+    pub(crate) connections: usize,
 }
 
 /// When TLS begins, and with which certificates.
@@ -105,8 +107,8 @@ pub(crate) struct Certificates {
 pub(crate) struct Limits {
     /// Connections in all; without a number, as many as the limit on open files leaves room for.
     pub(crate) connections: Option<usize>,
-    /// Connections from one address; 0 is no limit.
-    pub(crate) connections_per_address: usize,
+    /// All others.
+    pub(crate) others: proxy::Limits,
 }
 
 /// What the configuration is read for.

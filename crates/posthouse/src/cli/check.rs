@@ -96,7 +96,7 @@ fn summary(config: &Config) -> Summary {
             allowed: config.limits.connections.unwrap_or(possible).min(possible),
             possible,
             open_files,
-            per_address: config.limits.connections_per_address,
+            per_address: config.limits.others.connections_per_address,
         },
         listeners: config.listeners.iter().map(listener).collect(),
         backends: config.backends.iter().map(backend).collect(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod backend;
+mod limits;
 mod listener;
 mod names;
 mod source;
@@ -9,7 +10,7 @@ mod source;
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use super::{
-    Config, Limits, Log, LogFormat, LogLevel, SYSTEM_STATE, Surroundings,
+    Config, Log, LogFormat, LogLevel, SYSTEM_STATE, Surroundings,
     file::File,
     mistake::Mistake,
     read::{Field, Reader},
@@ -18,10 +19,6 @@ use super::{
 /// How long sessions may go on after SIGTERM: a download in progress mostly ends in this time, and
 /// systemd kills after 90 seconds unless told otherwise.
 const GRACE: Duration = Duration::from_secs(30);
-
-/// Connections from one address: a household or a small office behind one address, and not a
-/// flood.
-const CONNECTIONS_PER_ADDRESS: u32 = 100;
 
 /// More threads than any machine has use for.
 const MAX_WORKERS: u32 = 1024;
@@ -48,7 +45,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
             level: log.map_or(LogLevel::Info, |log| log.level.or(LogLevel::Info)),
         },
         listeners,
-        limits: limits(file, reader),
+        limits: limits::limits(file, reader),
         known_backends: backends.iter().map(backend::Checked::known).collect(),
         backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
         rules,
@@ -105,23 +102,6 @@ fn workers(field: &Field<u32>, reader: &mut Reader<'_>) -> NonZeroUsize {
             reader.note(Mistake::error(&workers.span, title).help(help));
             processors
         }
-    }
-}
-
-fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
-    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-    let Some(limits) = file.limits.value() else {
-        let connections_per_address = size(CONNECTIONS_PER_ADDRESS);
-        return Limits { connections: None, connections_per_address };
-    };
-    if let Some(none) = limits.connections.given().filter(|at| at.value == 0) {
-        let title = "with 0 connections nobody could log in";
-        let help = "leave it out to have as many as the limit on open files allows";
-        reader.note(Mistake::error(&none.span, title).help(help));
-    }
-    Limits {
-        connections: limits.connections.value().copied().map(size),
-        connections_per_address: size(limits.connections_per_address.or(CONNECTIONS_PER_ADDRESS)),
     }
 }
 

@@ -55,6 +55,8 @@ table! {
         "self_signed" = self_signed: bool,
         /// In place of what the back ends have.
         "capabilities" = capabilities: Listed<Capability>,
+        /// Connections of this listener; 0 is no limit of its own.
+        "connections" = connections: u32,
     }
 }
 
@@ -73,6 +75,22 @@ table! {
         "connections" = connections: u32,
         /// Connections from one address; 0 is no limit.
         "connections_per_address" = connections_per_address: u32,
+        /// Logins per second from one address; 0 is no limit.
+        "logins_per_address" = logins_per_address: u32,
+        /// Logins per second of one user; 0 is no limit.
+        "logins_per_user" = logins_per_user: u32,
+        /// How long a login that comes too early may be held back.
+        "longest_login_wait" = longest_login_wait: Duration,
+        /// How long after its beginning a refused login is answered.
+        "failure_delay" = failure_delay: Duration,
+        /// Sessions of one user; 0 is no limit.
+        "sessions_per_user" = sessions_per_user: u32,
+        /// TLS handshakes at a time.
+        "handshakes" = handshakes: u32,
+        /// How long we wait for a client before its login, in all.
+        "client_wait" = client_wait: Duration,
+        /// The silence that ends a session.
+        "idle" = idle: Duration,
     }
 }
 

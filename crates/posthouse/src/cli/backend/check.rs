@@ -38,7 +38,8 @@ pub(super) fn check(config: &Config, arguments: &Check, output: Output) -> Resul
         return Err(Failure::new(format!("there is no back end `{name}`; there are: {names}")));
     }
     let (deadlines, state) = (Deadlines::default(), config.state.clone());
-    let backends = Backends::prepare(Settings { backends: settings, deadlines, own: Vec::new(), state })?;
+    let backends =
+        Backends::prepare(Settings { backends: settings, deadlines, own: Vec::new(), state })?;
     let outcomes: Vec<_> = block_on(async {
         let mut outcomes = Vec::new();
         for protocol in protocols(config, arguments) {

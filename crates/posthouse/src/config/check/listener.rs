@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, ops::Range, path::PathBuf};
 use model::Protocol;
 use transport::tls::{CertificateFiles, ServerSettings, ServerTls};
 
-use super::refuse;
+use super::{limits::count, refuse};
 use crate::config::{
     Certificates, Listener, Privacy, Purpose,
     file::{self, ListenAddress, TlsMode},
@@ -66,7 +66,15 @@ fn listener(
         TlsMode::StartTls => Privacy::StartTls(certificates?),
         TlsMode::Implicit => Privacy::Implicit(certificates?),
     };
-    Some(Listener { name, protocol, addresses, tls, allow_clear_logins, capabilities })
+    Some(Listener {
+        name,
+        protocol,
+        addresses,
+        tls,
+        allow_clear_logins,
+        capabilities,
+        connections: count(&table.connections, 0),
+    })
 }
 
 fn clear_logins(at: &At<file::Listener>, mode: TlsMode, reader: &mut Reader<'_>) -> bool {
