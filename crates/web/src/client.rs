@@ -114,7 +114,8 @@ impl Client {
     {
         let stream = connect(&self.socket).await?;
         let frames = pieces().map_ok(|piece| Frame::data(Bytes::from(piece)));
-        exchange(stream, Method::POST, path, BodyExt::boxed_unsync(StreamBody::new(frames))).await
+        self.exchange(stream, Method::POST, path, BodyExt::boxed_unsync(StreamBody::new(frames)))
+            .await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -123,39 +124,50 @@ impl Client {
         path: &str,
         body: Body,
     ) -> Result<T, CallError> {
-        exchange(connect(&self.socket).await?, method, path, body).await
+        self.exchange(connect(&self.socket).await?, method, path, body).await
     }
-}
 
-/// Sends a request and reads its answer.
-async fn exchange<T: DeserializeOwned>(
-    stream: UnixStream,
-    method: Method,
-    path: &str,
-    body: Body,
-) -> Result<T, CallError> {
-    let broken = |error: hyper::Error| CallError::Broken(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("/api/v1{path}"))
-        .header(HOST, "posthouse")
-        .header(CONTENT_TYPE, "application/json")
-        .body(body)
-        .map_err(|error| CallError::Broken(error.to_string()))?;
-    // What breaks the connection is told by the request that waits for its answer.
-    let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(broken)?;
-    let succeeded = response.status().is_success();
-    let answer = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    let answer = answer.map_err(|error| CallError::Broken(error.to_string()))?.to_bytes();
-    connection.abort();
-    let unreadable = |error: serde_json::Error| CallError::Broken(error.to_string());
-    if succeeded {
-        return serde_json::from_slice(&answer).map_err(unreadable);
+    /// Sends a request and reads its answer.
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        stream: UnixStream,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, CallError> {
+        // A daemon that stopped before it took the request has done nothing. One that stopped before it
+        // answered may have; what comes to the same when done twice is as good as not asked.
+        let idempotent = method != Method::POST;
+        let broken = |error: hyper::Error| {
+            if error.is_canceled() || (idempotent && error.is_incomplete_message()) {
+                CallError::NotRunning(self.socket.clone())
+            } else {
+                CallError::Broken(error.to_string())
+            }
+        };
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(HOST, "posthouse")
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| CallError::Broken(error.to_string()))?;
+        // What breaks the connection is told by the request that waits for its answer.
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let succeeded = response.status().is_success();
+        let answer = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let answer = answer.map_err(|error| CallError::Broken(error.to_string()))?.to_bytes();
+        connection.abort();
+        let unreadable = |error: serde_json::Error| CallError::Broken(error.to_string());
+        if succeeded {
+            return serde_json::from_slice(&answer).map_err(unreadable);
+        }
+        let refused: Wrapped = serde_json::from_slice(&answer).map_err(unreadable)?;
+        Err(CallError::Refused(refused.error))
     }
-    let refused: Wrapped = serde_json::from_slice(&answer).map_err(unreadable)?;
-    Err(CallError::Refused(refused.error))
 }
 
 async fn connect(socket: &Path) -> Result<UnixStream, CallError> {
