@@ -15,7 +15,7 @@ use std::{
 
 use admin::{Desk, StateLock, Users, prepare_state};
 use directory::Directory;
-use model::{Mechanisms, Protocol};
+use model::Protocol;
 use nix::unistd::User;
 use proxy::{Bound, ListenerSettings, ListenerTls, Running};
 use tokio::{
@@ -238,13 +238,13 @@ fn listener_settings(
         },
         allow_clear_logins: listener.allow_clear_logins,
         capabilities: listener.capabilities.as_deref().map(Into::into),
-        mechanisms: Mechanisms::default(),
-        relay_text: false,
-        clean_bye: false,
-        forward_client_id: false,
+        mechanisms: listener.mechanisms,
+        relay_text: listener.relay_text,
+        clean_bye: listener.clean_bye,
+        forward_client_id: listener.forward_client_id,
         connections: listener.connections,
-        proxy_networks: Vec::new(),
-        trusted_networks: Vec::new(),
+        proxy_networks: listener.proxy_networks.clone(),
+        trusted_networks: listener.trusted_networks.clone(),
     })
 }
 

@@ -21,7 +21,8 @@ use std::{
 
 use ::directory::{KnownBackend, RuleSettings, SourceSettings};
 use backends::BackendSettings;
-use model::Protocol;
+use ipnet::IpNet;
+use model::{Mechanisms, Protocol};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -82,6 +83,14 @@ pub(crate) struct Listener {
     pub(crate) tls: Privacy,
     pub(crate) allow_clear_logins: bool,
     pub(crate) capabilities: Option<Vec<String>>,
+    pub(crate) mechanisms: Mechanisms,
+    pub(crate) relay_text: bool,
+    pub(crate) clean_bye: bool,
+    pub(crate) forward_client_id: bool,
+    /// Whose connections begin with a PROXY header; with any, nobody else may come in.
+    pub(crate) proxy_networks: Vec<IpNet>,
+    /// Whose word we take for who the client is.
+    pub(crate) trusted_networks: Vec<IpNet>,
     /// Connections of this listener; 0 is no limit of its own.
     pub(crate) connections: usize,
 }

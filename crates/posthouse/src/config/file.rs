@@ -3,7 +3,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use model::{BackendName, Host, HostPort, Protocol, Secret, UserName};
+use ipnet::IpNet;
+use model::{BackendName, Host, HostPort, Mechanism, Protocol, Secret, UserName};
 use toml::{Spanned, de::DeValue};
 
 use super::read::{Field, Listed, Literally, Named, Read, Reader, Tables, table};
@@ -55,6 +56,18 @@ table! {
         "self_signed" = self_signed: bool,
         /// In place of what the back ends have.
         "capabilities" = capabilities: Listed<Capability>,
+        /// The ways to log in that are offered.
+        "mechanisms" = mechanisms: Listed<Mechanism>,
+        /// Whether the back end's own words reach the client with a refusal.
+        "relay_text" = relay_text: bool,
+        /// Whether a client hears a goodbye when its session is ended.
+        "clean_bye" = clean_bye: bool,
+        /// Whether what a client says of its own program goes on to the back end.
+        "forward_client_id" = forward_client_id: bool,
+        /// Whose connections begin with a PROXY header; with any, nobody else may come in.
+        "proxy_networks" = proxy_networks: Listed<IpNet>,
+        /// Whose word we take for who the client is.
+        "trusted_networks" = trusted_networks: Listed<IpNet>,
         /// Connections of this listener; 0 is no limit of its own.
         "connections" = connections: u32,
     }

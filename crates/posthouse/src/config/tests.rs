@@ -2,6 +2,8 @@
 
 use std::{env, fs, path::PathBuf};
 
+use model::Mechanism;
+
 use super::*;
 
 /// The repository's folder of example configurations.
@@ -159,6 +161,35 @@ fn every_limit_is_what_the_file_says() {
         (limits.client_wait, limits.idle),
         (Duration::from_secs(6), Duration::from_secs(420))
     );
+}
+
+#[test]
+fn a_listener_s_choices_are_what_the_file_says() {
+    let (config, _) = read(WORKING).unwrap();
+    let plain = &config.listeners[0];
+    assert_eq!(plain.mechanisms, Mechanisms::default());
+    assert!(!plain.relay_text && !plain.clean_bye && !plain.forward_client_id);
+    assert!(plain.proxy_networks.is_empty() && plain.trusted_networks.is_empty());
+    let choices = "mechanisms = [\"plain\", \"oauthbearer\"]\nrelay_text = true\nclean_bye = true\n\
+                   forward_client_id = true\nproxy_networks = [\"10.0.0.0/8\", \"::1\"]\n\
+                   trusted_networks = \"192.0.2.7\"\n[backend.a]";
+    let (config, _) = read(&WORKING.replace("[backend.a]", choices)).unwrap();
+    let chosen = &config.listeners[0];
+    let mechanisms = [Mechanism::Plain, Mechanism::OAuthBearer].into_iter().collect();
+    assert_eq!(chosen.mechanisms, mechanisms);
+    assert!(chosen.relay_text && chosen.clean_bye && chosen.forward_client_id);
+    let networks = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    assert_eq!(chosen.proxy_networks, networks);
+    assert_eq!(chosen.trusted_networks, ["192.0.2.7/32".parse().unwrap()]);
+}
+
+#[test]
+fn who_believes_everybody_is_warned() {
+    for network in ["proxy_networks = \"0.0.0.0/0\"", "trusted_networks = [\"::/0\"]"] {
+        let text = WORKING.replace("[backend.a]", &format!("{network}\n[backend.a]"));
+        let (_, warnings) = read(&text).unwrap();
+        assert!(warnings.render(false).contains("everybody is believed here"));
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, net::SocketAddr, ops::Range, path::PathBuf};
 
-use model::Protocol;
+use ipnet::IpNet;
+use model::{Mechanism, Mechanisms, Protocol};
 use transport::tls::{CertificateFiles, ServerSettings, ServerTls};
 
 use super::{limits::count, refuse};
@@ -10,7 +11,7 @@ use crate::config::{
     Certificates, Listener, Privacy, Purpose,
     file::{self, ListenAddress, TlsMode},
     mistake::Mistake,
-    read::{At, Field, Reader, Tables},
+    read::{At, Field, Listed, Reader, Tables},
 };
 
 pub(super) fn listeners(
@@ -73,8 +74,34 @@ fn listener(
         tls,
         allow_clear_logins,
         capabilities,
+        mechanisms: mechanisms(&table.mechanisms, reader),
+        relay_text: table.relay_text.or(false),
+        clean_bye: table.clean_bye.or(false),
+        forward_client_id: table.forward_client_id.or(false),
+        proxy_networks: networks(&table.proxy_networks, reader),
+        trusted_networks: networks(&table.trusted_networks, reader),
         connections: count(&table.connections, 0),
     })
+}
+
+fn mechanisms(field: &Field<Listed<Mechanism>>, reader: &mut Reader<'_>) -> Mechanisms {
+    let Some(listed) = field.given() else { return Mechanisms::default() };
+    if listed.value.0.is_empty() {
+        let mistake = Mistake::error(&listed.span, "with an empty list nobody could log in");
+        reader.note(mistake.help("leave it out to have \"command\", \"plain\" and \"login\""));
+    }
+    listed.value.0.iter().map(|at| at.value).collect()
+}
+
+/// Networks whose word is believed.
+fn networks(field: &Field<Listed<IpNet>>, reader: &mut Reader<'_>) -> Vec<IpNet> {
+    let listed: &[_] = field.value().map_or(&[], |listed| &listed.0);
+    for whole in listed.iter().filter(|at| at.value.prefix_len() == 0) {
+        let title = "everybody is believed here, whoever he says he is";
+        let help = "name the addresses of your own proxies or webmails only";
+        reader.note(Mistake::warning(&whole.span, title).help(help));
+    }
+    listed.iter().map(|at| at.value).collect()
 }
 
 fn clear_logins(at: &At<file::Listener>, mode: TlsMode, reader: &mut Reader<'_>) -> bool {
