@@ -85,8 +85,8 @@ async fn run(
     let directory = Arc::new(Directory::open(directory_settings(&config)?)?);
     let backends = backends::Backends::prepare(backends::Settings {
         backends: config.backends.clone(),
-        deadlines: backends::Deadlines::default(),
-        own: settings.listeners.iter().flat_map(|listener| listener.addresses.clone()).collect(),
+        deadlines: config.deadlines,
+        own: config.addresses(),
         state: config.state.clone(),
     })?;
     let socket = control::open(&config.state, &lock)?;

@@ -20,7 +20,7 @@ use std::{
 };
 
 use ::directory::{KnownBackend, RuleSettings, SourceSettings};
-use backends::BackendSettings;
+use backends::{BackendSettings, Deadlines};
 use ipnet::IpNet;
 use model::{Mechanisms, Protocol};
 use toml::{
@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) limits: Limits,
+    /// How long to wait for a back end.
+    pub(crate) deadlines: Deadlines,
     /// Empty where the configuration was read to [`Purpose::Act`].
     pub(crate) backends: Vec<BackendSettings>,
     pub(crate) known_backends: Vec<KnownBackend>,
@@ -118,6 +120,13 @@ pub(crate) struct Limits {
     pub(crate) connections: Option<usize>,
     /// All others.
     pub(crate) others: proxy::Limits,
+}
+
+impl Config {
+    /// The addresses at which we listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().flat_map(|listener| listener.addresses.clone()).collect()
+    }
 }
 
 /// What the configuration is read for.

@@ -2,6 +2,7 @@
 
 mod access;
 mod backend;
+mod between;
 mod limits;
 mod listener;
 mod names;
@@ -29,6 +30,8 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     let backends = backend::backends(&file.backends, around.purpose, reader);
     let rules = names::rules(file.names.value(), reader);
     let sources = source::sources(&file.directory, &rules, &backends, around.purpose, reader);
+    between::tokens(file, &backends, reader);
+    between::loops(&backends, &listeners, reader);
     access::foresee(file, around, reader);
     let log = file.log.value();
     Config {
@@ -46,6 +49,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         },
         listeners,
         limits: limits::limits(file, reader),
+        deadlines: limits::deadlines(&file.deadlines, reader),
         known_backends: backends.iter().map(backend::Checked::known).collect(),
         backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
         rules,

@@ -23,6 +23,7 @@ table! {
         "log" = log: Log,
         "listener" = listeners: Tables<Listener>,
         "limits" = limits: Limits,
+        "deadlines" = deadlines: Deadlines,
         "backend" = backends: Named<Backend>,
         "names" = names: Names,
         "directory" = directory: Tables<Source>,
@@ -108,6 +109,18 @@ table! {
 }
 
 table! {
+    /// How long to wait for a back end.
+    Deadlines, "[deadlines]" {
+        /// For the connection, per address.
+        "connect" = connect: Duration,
+        /// For the TLS handshake and the greeting.
+        "greeting" = greeting: Duration,
+        /// For everything up to the answer to the login.
+        "login" = login: Duration,
+    }
+}
+
+table! {
     /// A server that holds mail.
     Backend, "[backend.NAME]" {
         /// One host or several, tried in turn.
@@ -121,12 +134,22 @@ table! {
         "ca_file" = ca_file: PathBuf,
         /// SHA-256 of the back end's own certificate, in place of verifying by authorities.
         "pin_sha256" = pin_sha256: Listed<[u8; 32]>,
+        /// How it is told who the client is.
+        "identity" = identity: Identity,
+        /// In place of `identity`, for one protocol.
+        "imap_identity" = imap_identity: Identity,
+        "pop3_identity" = pop3_identity: Identity,
+        /// Whether the login may follow before the answer to what was said before it.
+        "pipelining" = pipelining: bool,
         "login" = login: Login,
+        /// Who may log in on everybody's behalf, for `master` and `authzid`.
         "master_user" = master_user: UserName,
         /// What stands between the user's name and the master's.
         "master_separator" = master_separator: String,
         "master_secret_file" = master_secret_file: PathBuf,
         "master_secret" = master_secret: Secret,
+        /// What is sent in place of a password, for `trusted`.
+        "trusted_secret" = trusted_secret: Secret,
     }
 }
 
@@ -218,6 +241,19 @@ words! {
     Login, "a login mode" {
         "forward" = Forward,
         "master" = Master,
+        "authzid" = Authzid,
+        "password" = Password,
+        "trusted" = Trusted,
+    }
+}
+
+words! {
+    /// How a back end is told who the client is.
+    Identity, "a way to tell who the client is" {
+        "none" = None,
+        "proxy-v1" = ProxyV1,
+        "proxy-v2" = ProxyV2,
+        "native" = Native,
     }
 }
 

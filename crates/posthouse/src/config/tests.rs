@@ -2,6 +2,7 @@
 
 use std::{env, fs, path::PathBuf};
 
+use backends::{IdentityMode, LoginMode};
 use model::Mechanism;
 
 use super::*;
@@ -189,6 +190,79 @@ fn who_believes_everybody_is_warned() {
         let text = WORKING.replace("[backend.a]", &format!("{network}\n[backend.a]"));
         let (_, warnings) = read(&text).unwrap();
         assert!(warnings.render(false).contains("everybody is believed here"));
+    }
+}
+
+#[test]
+fn a_back_end_is_told_who_the_client_is_as_the_file_says() {
+    let (config, _) = read(WORKING).unwrap();
+    let plain = &config.backends[0];
+    assert_eq!(
+        (plain.identity.imap, plain.identity.pop3),
+        (IdentityMode::None, IdentityMode::None)
+    );
+    assert!(plain.pipelining);
+    assert_eq!(config.deadlines.connect, Duration::from_secs(2));
+    let keys = "identity = \"proxy-v2\"\npop3_identity = \"native\"\npipelining = false\n\
+                [deadlines]\nconnect = \"1s\"\ngreeting = \"3s\"\nlogin = \"4s\"\n";
+    let (config, _) = read(&format!("{WORKING}{keys}")).unwrap();
+    let told = &config.backends[0];
+    assert_eq!(
+        (told.identity.imap, told.identity.pop3),
+        (IdentityMode::ProxyV2, IdentityMode::Native)
+    );
+    assert!(!told.pipelining);
+    let Deadlines { connect, greeting, verdict } = config.deadlines;
+    assert_eq!([connect, greeting, verdict].map(|wait| wait.as_secs()), [1, 3, 4]);
+}
+
+#[test]
+fn every_login_mode_can_be_chosen() {
+    let mode = |keys: &str| {
+        let (config, _) = read(&format!("{WORKING}{keys}\n")).unwrap();
+        config.backends[0].login.clone()
+    };
+    assert!(matches!(mode("login = \"password\""), LoginMode::Password));
+    let authzid = "login = \"authzid\"\nmaster_user = \"proxy\"\nmaster_secret = \"key\"";
+    let LoginMode::Authzid { user, secret } = mode(authzid) else { panic!() };
+    assert_eq!((user.as_str(), secret.reveal()), ("proxy", &b"key"[..]));
+    for (keys, sent) in [("", "trusted"), ("\ntrusted_secret = \"x\"", "x")] {
+        let LoginMode::Trusted { dummy } = mode(&format!("login = \"trusted\"{keys}")) else {
+            panic!()
+        };
+        assert_eq!(dummy.reveal(), sent.as_bytes());
+    }
+}
+
+#[test]
+fn passwords_in_clear_are_warned_of_unless_they_stay_on_the_machine() {
+    let warned = |address: &str| {
+        let address = WORKING.replace("\"10.0.0.1\"", address);
+        let (_, warnings) = read(&format!("{address}tls = \"none\"\n")).unwrap();
+        warnings.render(false).contains("passwords cross the network in clear")
+    };
+    assert!(warned("\"10.0.0.1\"") && warned("[\"::1\", \"mail.example.org\"]"));
+    assert!(!warned("[\"127.0.0.1\", \"::1\", \"localhost\"]"));
+}
+
+#[test]
+fn a_back_end_that_is_a_listener_is_a_loop() {
+    for (listener, backend, is_loop) in [
+        ("[::]:993", "\"::1\"", true),
+        ("192.0.2.1:993", "\"192.0.2.1\"", true),
+        ("0.0.0.0:1143", "[\"10.0.0.1\", \"127.0.0.1\"]\nimap_port = 1143", true),
+        ("[::]:993", "\"127.0.0.1\"", false),
+        ("0.0.0.0:993", "\"192.0.2.1\"", false),
+        ("127.0.0.1:993", "\"127.0.0.1\"\nimap_port = 994\npop3_port = 993", false),
+    ] {
+        let text = WORKING.replace("[::]:993", listener).replace("\"10.0.0.1\"", backend);
+        match read(&text) {
+            Err(Unusable::Mistaken(mistakes)) => {
+                let shown = mistakes.render(false);
+                assert!(is_loop && shown.contains("it would be a loop"), "{shown}");
+            }
+            other => assert!(other.is_ok() && !is_loop, "{listener} {backend}"),
+        }
     }
 }
 

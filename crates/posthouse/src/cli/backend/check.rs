@@ -1,7 +1,7 @@
 //! `posthouse backend check`.
 
 use admin::{CheckedBackend, Refused};
-use backends::{Backends, Deadlines, Settings};
+use backends::{Backends, Settings};
 use clap::Args;
 use model::Protocol;
 use serde::Serialize;
@@ -37,9 +37,12 @@ pub(super) fn check(config: &Config, arguments: &Check, output: Output) -> Resul
         let names = names.join(", ");
         return Err(Failure::new(format!("there is no back end `{name}`; there are: {names}")));
     }
-    let (deadlines, state) = (Deadlines::default(), config.state.clone());
-    let backends =
-        Backends::prepare(Settings { backends: settings, deadlines, own: Vec::new(), state })?;
+    let backends = Backends::prepare(Settings {
+        backends: settings,
+        deadlines: config.deadlines,
+        own: config.addresses(),
+        state: config.state.clone(),
+    })?;
     let outcomes: Vec<_> = block_on(async {
         let mut outcomes = Vec::new();
         for protocol in protocols(config, arguments) {

@@ -3,14 +3,14 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use ::directory::KnownBackend;
-use backends::{BackendSettings, Identities, LoginMode, Ports};
-use model::{BackendName, Host, Secret};
+use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports};
+use model::{BackendName, Host, Secret, UserName};
 use transport::tls::{ClientTls, Verify};
 
 use super::refuse;
 use crate::config::{
     Purpose,
-    file::{self, Login, TlsMode},
+    file::{self, Identity, Login, TlsMode},
     mistake::Mistake,
     read::{At, Field, Named, Reader},
 };
@@ -18,10 +18,10 @@ use crate::config::{
 /// A back end and what is needed to judge what refers to it.
 pub(super) struct Checked {
     pub(super) name: BackendName,
-    hosts: Vec<Host>,
-    ports: Ports,
-    /// Where `login = "master"` stands.
-    pub(super) master: Option<std::ops::Range<usize>>,
+    pub(super) hosts: Vec<At<Host>>,
+    pub(super) ports: Ports,
+    /// Where a login mode stands with which the back end does not judge the client's own proof.
+    pub(super) judged_here: Option<std::ops::Range<usize>>,
     /// Missing where it was not asked for, or is mistaken.
     pub(super) settings: Option<BackendSettings>,
 }
@@ -31,7 +31,7 @@ impl Checked {
     pub(super) fn known(&self) -> KnownBackend {
         KnownBackend {
             name: self.name.clone(),
-            hosts: self.hosts.clone(),
+            hosts: self.hosts.iter().map(|host| host.value.clone()).collect(),
             imap_port: self.ports.imap,
             pop3_port: self.ports.pop3,
         }
@@ -67,11 +67,14 @@ fn backend(
         imap: table.imap_port.or(default(model::Protocol::Imap)),
         pop3: table.pop3_port.or(default(model::Protocol::Pop3)),
     };
+    if mode == TlsMode::None {
+        warn_of_clear_text(table, &hosts, reader);
+    }
     let verify = verify(table, mode, purpose, reader);
     let login = login(table, purpose, reader);
     let settings = login.map(|login| BackendSettings {
         name: name.value.clone(),
-        hosts: hosts.clone(),
+        hosts: hosts.iter().map(|host| host.value.clone()).collect(),
         ports,
         tls: match mode {
             TlsMode::Implicit => backends::Tls::Implicit,
@@ -80,15 +83,15 @@ fn backend(
         },
         verify,
         login,
-        identity: Identities::default(),
-        pipelining: true,
+        identity: identities(table),
+        pipelining: table.pipelining.or(true),
     });
-    let master = table.login.given().filter(|login| login.value == Login::Master);
-    let master = master.map(|login| login.span.clone());
-    Checked { name: name.value.clone(), hosts, ports, master, settings }
+    let judged_here = table.login.given().filter(|login| login.value != Login::Forward);
+    let judged_here = judged_here.map(|login| login.span.clone());
+    Checked { name: name.value.clone(), hosts, ports, judged_here, settings }
 }
 
-fn hosts(name: &At<BackendName>, table: &file::Backend, reader: &mut Reader<'_>) -> Vec<Host> {
+fn hosts(name: &At<BackendName>, table: &file::Backend, reader: &mut Reader<'_>) -> Vec<At<Host>> {
     let listed = table.addresses.given();
     let empty = listed.is_some_and(|listed| listed.value.0.is_empty());
     if table.addresses.is_absent() || empty {
@@ -97,9 +100,32 @@ fn hosts(name: &At<BackendName>, table: &file::Backend, reader: &mut Reader<'_>)
         let help = "write address = \"HOST\", or a list of hosts to try in turn";
         reader.note(Mistake::error(span, title).help(help));
     }
-    listed.map_or_else(Vec::new, |listed| {
-        listed.value.0.iter().map(|host| host.value.clone()).collect()
-    })
+    listed.map_or_else(Vec::new, |listed| listed.value.0.clone())
+}
+
+/// Warns of the first address to which the way leads out of this machine.
+fn warn_of_clear_text(table: &file::Backend, hosts: &[At<Host>], reader: &mut Reader<'_>) {
+    let stays_here = |host: &Host| match host {
+        Host::Ip(ip) => ip.is_loopback(),
+        Host::Name(name) => name.to_string() == "localhost",
+    };
+    let Some(out) = hosts.iter().find(|host| !stays_here(&host.value)) else { return };
+    let span = table.tls.given().map_or(&out.span, |tls| &tls.span);
+    let title = "passwords cross the network in clear: this back end has no TLS";
+    let help = "set tls = \"implicit\" or \"starttls\", or use an address of loopback";
+    reader.note(Mistake::warning(span, title).help(help).other(&out.span, "not this machine"));
+}
+
+/// How the back end is told who the client is.
+fn identities(table: &file::Backend) -> Identities {
+    let both = table.identity.or(Identity::None);
+    let mode = |field: &Field<Identity>| match field.or(both) {
+        Identity::Native => IdentityMode::Native,
+        Identity::None => IdentityMode::None,
+        Identity::ProxyV1 => IdentityMode::ProxyV1,
+        Identity::ProxyV2 => IdentityMode::ProxyV2,
+    };
+    Identities { imap: mode(&table.imap_identity), pop3: mode(&table.pop3_identity) }
 }
 
 /// How the back end's certificate is judged.
@@ -144,27 +170,58 @@ fn verify(
 
 /// How users are logged in there; nothing where the secret was not read or there is a mistake.
 fn login(table: &file::Backend, purpose: Purpose, reader: &mut Reader<'_>) -> Option<LoginMode> {
-    let login = table.login.given();
-    if table.login.or(Login::Forward) == Login::Forward {
-        if !matches!(table.login, Field::Wrong) {
-            refuse!(
-                reader,
-                table,
-                [master_user, master_separator, master_secret_file, master_secret],
-                "it belongs to login = \"master\""
-            );
+    let mode = match &table.login {
+        Field::Absent => Login::Forward,
+        Field::Wrong => return None,
+        Field::Given(at) => at.value,
+    };
+    refuse_of_other_modes(table, mode, reader);
+    match mode {
+        Login::Forward => Some(LoginMode::Forward),
+        Login::Password => Some(LoginMode::Password),
+        Login::Trusted => match &table.trusted_secret {
+            Field::Absent => Some(LoginMode::Trusted { dummy: Secret::new("trusted").ok()? }),
+            given => Some(LoginMode::Trusted { dummy: given.value()?.clone() }),
+        },
+        Login::Master => {
+            let separator = separator(&table.master_separator, reader);
+            let (user, secret) = master(table, purpose, reader)?;
+            Some(LoginMode::Master { user, separator: separator?, secret })
         }
-        return Some(LoginMode::Forward);
+        Login::Authzid => {
+            let (user, secret) = master(table, purpose, reader)?;
+            Some(LoginMode::Authzid { user, secret })
+        }
     }
-    let span = &login?.span;
+}
+
+/// Notes the keys that another login mode would need.
+fn refuse_of_other_modes(table: &file::Backend, mode: Login, reader: &mut Reader<'_>) {
+    if mode != Login::Master {
+        refuse!(reader, table, [master_separator], "it belongs to login = \"master\"");
+    }
+    if !matches!(mode, Login::Master | Login::Authzid) {
+        let because = "it belongs to login = \"master\" or \"authzid\"";
+        refuse!(reader, table, [master_user, master_secret_file, master_secret], because);
+    }
+    if mode != Login::Trusted {
+        refuse!(reader, table, [trusted_secret], "it belongs to login = \"trusted\"");
+    }
+}
+
+/// Who logs in on everybody's behalf, and by which secret.
+fn master(
+    table: &file::Backend,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Option<(UserName, Secret)> {
+    let span = &table.login.given()?.span;
     if table.master_user.is_absent() {
-        let mistake = Mistake::error(span, "a master login needs `master_user`");
+        let mistake = Mistake::error(span, "this login mode needs `master_user`");
         reader.note(mistake.help("write master_user = \"NAME\""));
     }
-    let separator = separator(&table.master_separator, reader);
     let secret = secret(table, span, purpose, reader)?;
-    let user = table.master_user.value()?.clone();
-    Some(LoginMode::Master { user, separator: separator?, secret })
+    Some((table.master_user.value()?.clone(), secret))
 }
 
 fn separator(field: &Field<String>, reader: &mut Reader<'_>) -> Option<Box<str>> {
@@ -192,7 +249,7 @@ fn secret(
             None
         }
         (Field::Absent, Field::Absent) => {
-            let mistake = Mistake::error(login, "a master login needs the master's secret");
+            let mistake = Mistake::error(login, "this login mode needs the master's secret");
             reader.note(mistake.help("write master_secret_file = \"FILE\""));
             None
         }

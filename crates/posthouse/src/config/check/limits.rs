@@ -1,10 +1,12 @@
-//! `[limits]`: how much is allowed.
+//! `[limits]` and `[deadlines]`: how much is allowed, and how long.
 
 use std::time::Duration;
 
-use super::File;
+use backends::Deadlines;
+
 use crate::config::{
     Limits,
+    file::{self, File},
     mistake::Mistake,
     read::{Field, Reader},
 };
@@ -45,6 +47,17 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         idle: wait(&table.idle, defaults.idle, reader),
     };
     Limits { connections: table.connections.value().map(|count| size(*count)), others }
+}
+
+/// How long to wait for a back end.
+pub(super) fn deadlines(field: &Field<file::Deadlines>, reader: &mut Reader<'_>) -> Deadlines {
+    let defaults = Deadlines::default();
+    let Some(table) = field.value() else { return defaults };
+    Deadlines {
+        connect: wait(&table.connect, defaults.connect, reader),
+        greeting: wait(&table.greeting, defaults.greeting, reader),
+        verdict: wait(&table.login, defaults.verdict, reader),
+    }
 }
 
 /// A number that was given, or the default.

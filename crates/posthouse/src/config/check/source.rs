@@ -52,7 +52,7 @@ pub(super) fn sources(
             kind: SourceKind::Table,
         });
     }
-    check_master(backends, &sources, reader);
+    check_passwords(backends, &sources, reader);
     sources
 }
 
@@ -167,9 +167,8 @@ fn check_name(
     }
 }
 
-/// With a master login the back end no longer looks at the user's password, so we must: some source
-/// has to know it.
-fn check_master(backends: &[Checked], sources: &[SourceSettings], reader: &mut Reader<'_>) {
+/// Where the back end no longer looks at the client's own password, we must: some source has to know it.
+fn check_passwords(backends: &[Checked], sources: &[SourceSettings], reader: &mut Reader<'_>) {
     let knows_passwords = |source: &SourceSettings| match &source.kind {
         SourceKind::File(file) => matches!(file.format, FileFormat::Toml),
         SourceKind::Static(_) => false,
@@ -178,9 +177,9 @@ fn check_master(backends: &[Checked], sources: &[SourceSettings], reader: &mut R
     if sources.is_empty() || sources.iter().any(knows_passwords) {
         return;
     }
-    for span in backends.iter().filter_map(|backend| backend.master.as_ref()) {
+    for span in backends.iter().filter_map(|backend| backend.judged_here.as_ref()) {
         let title = "no source of the directory knows passwords, so nobody could log in";
-        let help = "a master login is checked against the directory's password: use \
+        let help = "all login modes but \"forward\" compare with the directory's password: use \
                     source = \"table\" or a TOML file";
         reader.note(Mistake::error(span, title).help(help));
     }
