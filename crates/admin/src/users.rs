@@ -148,6 +148,11 @@ pub fn user_place(
     let password = match request.password {
         Password::Forget => PasswordChange::Forget,
         Password::Keep => PasswordChange::Keep,
+        Password::Set(text) if text.is_empty() => {
+            return Err(Refused::invalid(
+                "the password is empty; to have none, let it be forgotten",
+            ));
+        }
         Password::Set(text) => PasswordChange::Set(Secret::new(text).map_err(Refused::invalid)?),
     };
     let change = users.store.place(actor.as_str(), &user, &answer, password)?;

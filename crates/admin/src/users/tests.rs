@@ -74,6 +74,17 @@ fn a_password_is_stored_and_never_shown() {
 }
 
 #[test]
+fn an_empty_password_is_refused_and_the_one_before_stays() {
+    let Table { users, actor, _folder } = table();
+    let set = |text: &str| PlaceUser { password: Password::Set(text.into()), ..on("a") };
+    user_place(&users, &actor, "anna", set("hunter2")).unwrap();
+    let refused = user_place(&users, &actor, "anna", set("")).unwrap_err();
+    assert_eq!(refused.why, Why::Invalid);
+    assert!(refused.message.contains("the password is empty"), "{refused:?}");
+    assert!(user_show(&users, "anna").unwrap().has_password);
+}
+
+#[test]
 fn removing_a_user_who_is_not_there_is_told() {
     let Table { users, actor, _folder } = table();
     assert_eq!(user_remove(&users, &actor, "anna").unwrap_err().why, Why::NotFound);

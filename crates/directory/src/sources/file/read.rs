@@ -227,6 +227,9 @@ fn toml_entry(value: DeValue<'_>) -> Result<(Answer, Option<Secret>), String> {
         };
         match key.as_ref() {
             "backend" => answer = Some(toml_answer(&text)?),
+            "password" if text.is_empty() => {
+                return Err("the password is empty: leave it out for a user without one".to_owned());
+            }
             "password" => {
                 let bytes = text.into_owned().into_bytes();
                 secret = Some(Secret::new(bytes).map_err(|error| error.to_string())?);
@@ -314,6 +317,9 @@ mod tests {
         assert!(!told.contains("line 6:"), "{told}");
         assert!(read("map.toml", b"[users\n").unwrap_err().contains("line 1:"));
         assert!(read("map.toml", b"\n\xff").unwrap_err().contains("line 2:"));
+        let empty =
+            read("map.toml", b"[users]\na = { backend = \"a\", password = \"\" }\n").unwrap_err();
+        assert!(empty.contains("line 2: the password is empty"), "{empty}");
         let many = read("map", "x\n".repeat(30).as_bytes()).unwrap_err();
         assert!(many.ends_with("; and 10 more"), "{many}");
     }
