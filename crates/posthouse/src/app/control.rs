@@ -2,11 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
 };
 
 use admin::StateLock;
+use nix::sys::stat::{Mode, umask};
 
 /// The socket's place in the state folder.
 pub(crate) fn path(state: &Path) -> PathBuf {
@@ -26,7 +27,7 @@ fn hint(path: &Path) -> &'static str {
     if path.as_os_str().len() > 107 { "; a socket's path has at most 107 bytes" } else { "" }
 }
 
-/// Opens the socket. What lies in its place is left over from somebody who is gone: we have the lock.
+/// Opens the socket, which is its owner's alone from the beginning. What lies in its place is left over from somebody who is gone: we have the lock.
 pub(super) fn open(state: &Path, _lock: &StateLock) -> Result<UnixListener, ControlError> {
     let path = path(state);
     let open = || {
@@ -34,10 +35,11 @@ pub(super) fn open(state: &Path, _lock: &StateLock) -> Result<UnixListener, Cont
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let socket = UnixListener::bind(&path)?;
-        // Nobody else can reach it before this: the folder is its owner's alone.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Ok(socket)
+        // The whole process's for a moment: what others make meanwhile is no more open than it should be.
+        let before = umask(Mode::from_bits_truncate(0o077));
+        let socket = UnixListener::bind(&path);
+        umask(before);
+        socket
     };
     open().map_err(|problem| ControlError { path: path.clone(), problem })
 }

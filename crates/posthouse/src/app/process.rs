@@ -21,6 +21,8 @@ use nix::{
 const RESERVE: u64 = 256;
 /// The client's connection and the back end's.
 const PER_SESSION: u64 = 2;
+/// The most connections that follow from open files: where these have no limit, memory has one.
+const MOST_CONNECTIONS: u64 = 1_000_000;
 
 /// The process cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +54,18 @@ pub(crate) fn possible_open_files() -> u64 {
 /// How many connections fit in that many open files.
 pub(crate) fn connections(open_files: u64) -> usize {
     let sessions = open_files.saturating_sub(RESERVE.min(open_files / 2)) / PER_SESSION;
-    usize::try_from(sessions).unwrap_or(usize::MAX).max(1)
+    usize::try_from(sessions.clamp(1, MOST_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
-/// No memory image of this process is written: there are passwords in it.
+/// No memory image of this process is written: there are passwords in it. Where `core_pattern` names a
+/// program, the kernel pipes the image to it whatever the limit, except when that is 1 (fs/coredump.c). And
+/// where it names a file, one of a single byte is less than the smallest that is written (`min_coredump`).
 pub(super) fn forbid_core_dumps() -> Result<(), Errno> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)
+    match setrlimit(Resource::RLIMIT_CORE, 1, 1) {
+        // It is 0 for us and may not be raised. The other way has a price: /proc/PID becomes root's.
+        Err(Errno::EPERM) => prctl::set_dumpable(false),
+        set => set,
+    }
 }
 
 /// Whose the state folder is to be.
@@ -156,5 +164,7 @@ mod tests {
         // However few there are, some connections are possible.
         assert_eq!(connections(256), 64);
         assert_eq!(connections(0), 1);
+        // However many there are, memory is not without end.
+        assert_eq!(connections(u64::MAX), 1_000_000);
     }
 }

@@ -151,6 +151,27 @@ fn the_state_folder_serves_one_daemon() {
 }
 
 #[test]
+fn no_memory_image_is_written_and_the_control_socket_is_its_owner_s_alone() {
+    let place = Place::new();
+    let daemon = place.serve();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let core: Vec<_> = limits
+        .lines()
+        .filter_map(|line| line.strip_prefix("Max core file size"))
+        .flat_map(str::split_whitespace)
+        .collect();
+    // Of 1 alone the kernel makes nothing at all, not even for a program that takes images.
+    assert_eq!(core, ["1", "1", "bytes"]);
+    assert_eq!(fs::metadata(place.state("control.sock")).unwrap().mode() & 0o077, 0);
+    // What is made later is under the umask that was there before.
+    let mask = |process: &str| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        status.lines().find(|line| line.starts_with("Umask:")).unwrap().to_owned()
+    };
+    assert_eq!(mask(&daemon.pid().to_string()), mask("self"));
+}
+
+#[test]
 fn an_address_that_is_taken_is_told_in_one_sentence() {
     let place = Place::new();
     let _taken = std::net::TcpListener::bind(place.imap).unwrap();
