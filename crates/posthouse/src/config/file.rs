@@ -1,13 +1,20 @@
 //! The shape of the configuration file: every table, every key, and the type of its value. Nothing
 //! here decides what follows from them; `check` does.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use model::{BackendName, Host, HostPort, Mechanism, Protocol, Secret, UserName};
 use toml::{Spanned, de::DeValue};
 
-use super::read::{Field, Listed, Literally, Named, Read, Reader, Tables, table};
+use super::{
+    mistake::Mistake,
+    read::{Field, Listed, Literally, Named, Read, Reader, Tables, table},
+};
 
 table! {
     /// The whole file.
@@ -269,7 +276,7 @@ words! {
 /// Where to listen: an IP address and perhaps a port.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListenAddress {
-    pub(super) ip: std::net::IpAddr,
+    pub(super) ip: IpAddr,
     /// 0 lets the kernel pick one.
     pub(super) port: Option<u16>,
 }
@@ -284,6 +291,39 @@ impl Read for ListenAddress {
                 Ok(HostPort { host: Host::Ip(ip), port }) => Ok(Self { ip, port }),
                 _ => Err("write an IP address, with a port or without, as in \"[::]:993\", \
                           \"0.0.0.0:993\" or \"127.0.0.1\""),
+            }
+        })
+    }
+}
+
+impl Read for Mechanism {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        if matches!(value.get_ref(), DeValue::String(text) if text == Self::External.word()) {
+            let title = "`external` needs client certificates, which this version does not ask for";
+            reader.note(Mistake::error(&value.span(), title));
+            return None;
+        }
+        let offered = Self::ALL.into_iter().filter(|mechanism| *mechanism != Self::External);
+        let words: Vec<_> = offered.map(|mechanism| (mechanism.word(), mechanism)).collect();
+        reader.word(value, "a way to log in", &words)
+    }
+}
+
+/// A network, or a single address.
+impl Read for IpNet {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(value, "a network", |text| {
+            if let Ok(address) = text.parse::<IpAddr>() {
+                return Ok(Self::from(address));
+            }
+            let wrong = "write it as in \"10.0.0.0/8\", \"2001:db8::/32\" or \"10.0.0.1\"";
+            let network: Self = text.parse().map_err(|_| wrong.to_owned())?;
+            let first = network.trunc();
+            // Of the two one is a slip, and which one cannot be known.
+            if first == network {
+                Ok(network)
+            } else {
+                Err(format!("its first address is {first}"))
             }
         })
     }

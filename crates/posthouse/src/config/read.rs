@@ -2,15 +2,13 @@
 //! Nothing here knows which keys there are: `file` says that, by the `table!` macro.
 
 use std::{
-    net::IpAddr,
     ops::Range,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
-use ipnet::IpNet;
-use model::{BackendName, Host, Mechanism, Protocol, Secret, UserName};
+use model::{BackendName, Host, Protocol, Secret, UserName};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -455,39 +453,6 @@ impl Read for Protocol {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
         let words = Self::ALL.map(|protocol| (protocol.word(), protocol));
         reader.word(value, "a protocol", &words)
-    }
-}
-
-impl Read for Mechanism {
-    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        if matches!(value.get_ref(), DeValue::String(text) if text == Self::External.word()) {
-            let title = "`external` needs client certificates, which this version does not ask for";
-            reader.note(Mistake::error(&value.span(), title));
-            return None;
-        }
-        let offered = Self::ALL.into_iter().filter(|mechanism| *mechanism != Self::External);
-        let words: Vec<_> = offered.map(|mechanism| (mechanism.word(), mechanism)).collect();
-        reader.word(value, "a way to log in", &words)
-    }
-}
-
-/// A network, or a single address.
-impl Read for IpNet {
-    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        reader.parsed(value, "a network", |text| {
-            if let Ok(address) = text.parse::<IpAddr>() {
-                return Ok(Self::from(address));
-            }
-            let wrong = "write it as in \"10.0.0.0/8\", \"2001:db8::/32\" or \"10.0.0.1\"";
-            let network: Self = text.parse().map_err(|_| wrong.to_owned())?;
-            let first = network.trunc();
-            // Of the two one is a slip, and which one cannot be known.
-            if first == network {
-                Ok(network)
-            } else {
-                Err(format!("its first address is {first}"))
-            }
-        })
     }
 }
 
