@@ -55,7 +55,8 @@ pub(crate) fn header(mode: IdentityMode, client: &Client) -> Option<Vec<u8>> {
 pub(crate) fn header_of_a_look(mode: IdentityMode) -> Option<Vec<u8>> {
     let local =
         Header { addresses: None, alpn: None, server_name: None, tls: None, unique_id: None };
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    // Dovecot takes no port 0.
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     match mode {
         IdentityMode::Native | IdentityMode::None => None,
         // Version 1 has no word for it but UNKNOWN, which is not to be sent; loopback says it as well.
@@ -146,6 +147,8 @@ mod tests {
     #[test]
     fn our_own_visits_say_local() {
         assert!(read(header_of_a_look(IdentityMode::ProxyV2)).addresses.is_none());
+        let of_version_1 = read(header_of_a_look(IdentityMode::ProxyV1)).addresses.unwrap();
+        assert!(of_version_1.client.ip().is_loopback() && of_version_1.client.port() > 0);
         assert!(header_of_a_look(IdentityMode::Native).is_none());
     }
 }
