@@ -24,6 +24,8 @@ use crate::{
 
 /// How long a client that we send away may take to read our last words.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
+/// The same when the program is stopping, which many a client would hold up that says nothing and stays.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long a proxy may take to send its header: the specification asks for 3 s at least.
 const PROXY_HEADER: Duration = Duration::from_secs(5);
 
@@ -41,10 +43,12 @@ pub(crate) struct Talk<'v> {
 impl Talk<'_> {
     /// Reads the PROXY header that comes before all else, and goes by the address it gives.
     pub(crate) async fn hear_proxy(&mut self, admission: &mut Admission) -> Result<(), End> {
-        let header = timeout(PROXY_HEADER.min(self.patience), self.read_header()).await;
-        let header = match header {
-            Ok(header) => header?,
-            Err(_) => return Err(End::new(Reason::ClientProxyHeader, "no header in time")),
+        let shared = Arc::clone(&self.visitor.shared);
+        let header = timeout(PROXY_HEADER.min(self.patience), self.read_header());
+        let header = match shared.closing.unless_begun(header).await {
+            Some(Ok(header)) => header?,
+            Some(Err(_)) => return Err(End::new(Reason::ClientProxyHeader, "no header in time")),
+            None => return Err(End::new(Reason::Shutdown, "before the PROXY header")),
         };
         // Without addresses (LOCAL, UNKNOWN) the proxy speaks for itself.
         if let Some(addresses) = header.addresses {
@@ -92,7 +96,11 @@ impl Talk<'_> {
             let _place = shared.handshakes.acquire().await;
             self.client.accept_tls(config).await
         };
-        let result = timeout(self.patience, handshake).await;
+        let handshake = timeout(self.patience, handshake);
+        let Some(result) = shared.closing.unless_begun(handshake).await else {
+            // It could not read any words.
+            return Err(End::new(Reason::Shutdown, "in the TLS handshake"));
+        };
         self.patience = self.patience.saturating_sub(since.elapsed());
         match result {
             Ok(Ok(())) => Ok(()),
@@ -125,9 +133,10 @@ impl Talk<'_> {
     /// Says why and closes.
     pub(crate) async fn send_away(&mut self, reason: Reason) -> End {
         let words = front::farewell(self.visitor.listener.protocol, reason);
+        let limit = if reason == Reason::Shutdown { LAST_WORDS } else { GOODBYE };
         // It may not even read that; the close below has its own limit.
-        let _ = timeout(GOODBYE, self.client.write_all(&words)).await;
-        self.client.close_and_drain(GOODBYE).await;
+        let _ = timeout(limit, self.client.write_all(&words)).await;
+        self.client.close_and_drain(limit).await;
         End::new(reason, "")
     }
 
