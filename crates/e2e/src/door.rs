@@ -65,9 +65,36 @@ key = "key.pem"
 /// What most tests put before the listeners.
 pub const HEAD: &str = "state = \"state\"\n";
 
+/// Limits that most tests must not meet: they come by the hundred, and wait for no refusal.
+const UNLIMITED: [(&str, &str); 3] =
+    [("failure_delay", "\"0s\""), ("logins_per_address", "0"), ("logins_per_user", "0")];
+
+/// Takes the limits off that a configuration does not set itself.
+fn unlimited(config: &str) -> String {
+    let sets = |key: &str| config.lines().any(|line| line.starts_with(key));
+    let added: String = UNLIMITED
+        .iter()
+        .filter(|(key, _)| !sets(key))
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    let table = "[limits]\n";
+    if config.contains(table) {
+        config.replacen(table, &format!("{table}{added}"), 1)
+    } else {
+        format!("{config}\n{table}{added}")
+    }
+}
+
 /// The configuration of most tests: the usual head, all listeners, and what follows.
 pub fn usual(rest: &str) -> String {
     format!("{HEAD}{LISTENERS}{rest}")
+}
+
+/// The same with these lines in each listener.
+pub fn listening(lines: &str, rest: &str) -> String {
+    let certificate = "key = \"key.pem\"\n";
+    let listeners = LISTENERS.replace(certificate, &format!("{certificate}{lines}\n"));
+    format!("{HEAD}{listeners}{rest}")
 }
 
 /// A back end's table, without TLS, forwarding.
@@ -133,7 +160,8 @@ pub fn ports<const N: usize>() -> [u16; N] {
 
 impl Door {
     /// Starts Posthouse. In the text, `@IMAP@`, `@IMAPS@`, `@POP3@` and `@POP3S@` become free ports;
-    /// `ca.pem`, `cert.pem` and `key.pem` lie beside it.
+    /// `ca.pem`, `cert.pem` and `key.pem` lie beside it. Logins are as many as may be and refusals as
+    /// quick as can be, unless the text says otherwise.
     pub fn open(config: &str) -> Self {
         Self::open_with(config, &[], |_| {})
     }
@@ -143,7 +171,7 @@ impl Door {
         let mut problem = String::new();
         for _ in 0..TRIES {
             let [imap, imaps, pop3, pop3s] = ports();
-            let text = config
+            let text = unlimited(config)
                 .replace("@IMAP@", &imap.to_string())
                 .replace("@IMAPS@", &imaps.to_string())
                 .replace("@POP3@", &pop3.to_string())

@@ -11,6 +11,7 @@
 
 pub mod chance;
 pub mod door;
+pub mod headers;
 pub mod house;
 pub mod processes;
 pub mod programs;

@@ -9,12 +9,17 @@
 
 mod answers;
 mod backend_tls;
+mod behind_proxies;
 mod capabilities;
 mod clients;
+mod goodbye;
+mod identity;
 mod injection;
 mod lab;
 mod limits;
 mod log;
+mod logins;
+mod pace;
 mod privileges;
 mod program;
 mod relay;
@@ -43,6 +48,11 @@ fn main() -> ExitCode {
         limits::cases(),
         capabilities::cases(),
         right_door::cases(),
+        goodbye::cases(),
+        behind_proxies::cases(),
+        pace::cases(),
+        identity::cases(),
+        logins::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }

@@ -1,0 +1,46 @@
+//! PROXY headers, as a proxy before us writes them.
+//! Nothing here is taken from the program that reads them.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Where all of them say that the client connected to.
+const CONNECTED: [&str; 2] = ["198.51.100.1:143", "[2001:db8::1]:143"];
+
+/// The first bytes of version 2.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+
+fn addresses(client: &str) -> [SocketAddr; 2] {
+    let client: SocketAddr = client.parse().unwrap();
+    let [v4, v6] = CONNECTED.map(|address| address.parse().unwrap());
+    [client, if client.is_ipv4() { v4 } else { v6 }]
+}
+
+/// A header of version 1.
+pub fn v1(client: &str) -> Vec<u8> {
+    let [client, connected] = addresses(client);
+    let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (from, to) = (client.ip(), connected.ip());
+    format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), connected.port()).into_bytes()
+}
+
+/// A header of version 2.
+pub fn v2(client: &str) -> Vec<u8> {
+    let [client, connected] = addresses(client);
+    let octets = |address: SocketAddr| match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let family = if client.is_ipv4() { 0x11 } else { 0x21 };
+    let ports = [client.port().to_be_bytes(), connected.port().to_be_bytes()].concat();
+    header(0x21, family, &[octets(client), octets(connected), ports].concat())
+}
+
+/// A header of version 2 by which the proxy speaks for itself.
+pub fn v2_local() -> Vec<u8> {
+    header(0x20, 0, &[])
+}
+
+fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    [&SIGNATURE[..], &[command, family], &length, rest].concat()
+}
