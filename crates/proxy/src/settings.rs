@@ -108,8 +108,8 @@ pub struct Limits {
     /// The longest wait of a login that comes too early; one that would have to wait longer is refused. 10 s:
     /// most programs give up after 30.
     pub longest_wait: Duration,
-    /// TLS handshakes at a time, which cost the most of all before login. 256 for each worker: a few
-    /// hundred milliseconds of work.
+    /// TLS handshakes at a time, which cost the most of all before login; the next ones wait. 256: a few hundred
+    /// milliseconds of work.
     pub handshakes: usize,
     /// How long after its beginning a refused login is answered, beside a length drawn from recent refusals,
     /// so that an unknown name and a wrong password look alike. 2 s, as Dovecot.
