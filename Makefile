@@ -10,12 +10,13 @@ endif
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO ?= cargo
 
-.PHONY: help build demo test test-all bench release fmt lint peers deny clean
+.PHONY: help build demo test test-all fuzz bench release fmt lint peers deny clean
 
 help:
 	@echo "make demo      two real mail servers with Posthouse before them, until Ctrl-C (CHECK=1: check and exit)"
 	@echo "make test      format, lints, unit, dialogue, property and end-to-end tests"
 	@echo "make test-all  make test, then what is long, and the licences of all dependencies"
+	@echo "make fuzz      search for streams that break the protocols (FUZZ_SECONDS for each kind: 60)"
 	@echo "make bench     cost per login, byte and idle connection beside HAProxy and nginx (QUICK=1: a short run)"
 	@echo "make release   the program, optimised: target/release/posthouse"
 	@echo "make fmt       format all code"
@@ -38,9 +39,23 @@ test: build
 	$(TARGET)/debug/fetch-peers dovecot cyrus isync
 	$(CARGO) test --workspace --locked
 
-test-all: test deny
+test-all: test deny fuzz
 	PROPTEST_CASES=20000 $(CARGO) test --workspace --locked
 	$(CARGO) test -p e2e --test long --locked
+
+# One kind of stream after the other. What is found lies in the target folder, as does what grows there;
+# what is worth keeping goes into crates/fuzz/corpus by hand. The sanitizer is there in nightly compilers
+# only, unless the stable one is told otherwise.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(notdir $(wildcard crates/fuzz/corpus/*))
+CARGO_FUZZ := RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(TARGET)/fuzz $(TARGET)/tools/bin/cargo-fuzz
+
+fuzz:
+	@test -x $(TARGET)/tools/bin/cargo-fuzz || $(CARGO) install --locked --root $(TARGET)/tools cargo-fuzz
+	@mkdir -p $(TARGET)/fuzz/artifacts $(FUZZ_TARGETS:%=$(TARGET)/fuzz/corpus/%)
+	@$(foreach name,$(FUZZ_TARGETS),$(CARGO_FUZZ) run --fuzz-dir fuzz $(name) \
+		$(TARGET)/fuzz/corpus/$(name) crates/fuzz/corpus/$(name) -- -max_total_time=$(FUZZ_SECONDS) \
+		-artifact_prefix=$(TARGET)/fuzz/artifacts/$(name)- &&) true
 
 bench:
 	$(CARGO) build --workspace --release --locked
