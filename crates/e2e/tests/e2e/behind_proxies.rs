@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         a_proxy_may_speak_for_itself,
         whoever_has_no_header_or_a_broken_one_is_not_greeted,
         a_network_that_is_not_listed_is_not_greeted,
+        connections_count_for_the_clients_and_not_for_the_proxy,
     ]
 }
 
@@ -36,9 +37,13 @@ fn echo() -> Stub {
     })
 }
 
-/// Only 127.0.0.1 is a proxy.
 fn opened(stub: &Stub) -> Door {
-    let rest = backend("a", stub.port(), stub.port()) + &everybody_at("a");
+    opened_with(stub, "")
+}
+
+/// Only 127.0.0.1 is a proxy.
+fn opened_with(stub: &Stub, limits: &str) -> Door {
+    let rest = limits.to_owned() + &backend("a", stub.port(), stub.port()) + &everybody_at("a");
     Door::open(&listening("proxy_networks = [\"127.0.0.1/32\"]", &rest))
 }
 
@@ -167,4 +172,24 @@ fn a_network_that_is_not_listed_is_not_greeted(_: &House) {
     let heard = wire.read_to_end().unwrap_or_default();
     assert!(!heard.starts_with(b"* OK"), "{}", heard.escape_ascii());
     door.line(|line| line.contains("client-proxy-header") && line.contains("127.0.0.7"));
+}
+
+fn connections_count_for_the_clients_and_not_for_the_proxy(_: &House) {
+    let stub = echo();
+    let door = opened_with(&stub, "[limits]\nconnections_per_address = 2\n");
+    let greeted = |address: &str| {
+        let mut client = with_header(door.imap, &v2(address));
+        let greeting = client.read_line().unwrap_or_default();
+        greeting.starts_with("* OK").then_some(client)
+    };
+    let held: Vec<_> = [CLIENT, CLIENT, "192.0.2.8:1", "192.0.2.9:1"]
+        .iter()
+        .filter_map(|at| greeted(at))
+        .collect();
+    assert_eq!(held.len(), 4);
+    assert!(greeted(CLIENT).is_none());
+    door.line(|line| line.contains("reason=limit-address") && line.contains("192.0.2.7"));
+    assert!(greeted("192.0.2.8:2").is_some());
+    drop(held);
+    assert!(testkit::wait::until(SOON, || greeted(CLIENT).is_some()), "{}", door.log_text());
 }

@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         a_line_or_a_literal_that_is_too_long_ends_the_connection_or_is_refused,
         a_browser_is_sent_away_without_its_own_words,
         an_address_that_has_its_share_does_not_keep_others_out,
+        an_address_that_logs_in_too_often_does_not_keep_others_out,
         a_full_house_takes_nobody_until_somebody_leaves,
     ]
 }
@@ -162,6 +163,25 @@ fn an_address_that_has_its_share_does_not_keep_others_out(_: &House) {
     let again = testkit::wait::poll(e2e::door::SOON, || greeted(HERE, door.imap).ok());
     assert!(again.is_some());
     drop(other);
+}
+
+fn an_address_that_logs_in_too_often_does_not_keep_others_out(_: &House) {
+    let stub = echo();
+    let limits = "[limits]\nlogins_per_address = 1\nlongest_login_wait = \"10ms\"\n";
+    let door = opened(&stub, limits);
+    let answers = |from: Ipv4Addr, user: &str| {
+        let mut wire = greeted(from, door.imap).unwrap();
+        wire.send(format!("l LOGIN {user} {}\r\n", password(user)).as_bytes()).unwrap();
+        String::from_utf8(wire.read_line().unwrap().unwrap()).unwrap()
+    };
+    // Every one by another user: twenty seconds' worth come at once.
+    let all: Vec<_> = (0..40).map(|number| answers(HERE, &format!("user{number}"))).collect();
+    assert!(all[..20].iter().all(|answer| answer.starts_with("l OK")), "{all:?}");
+    let refused = all.iter().find(|answer| !answer.starts_with("l OK")).unwrap();
+    assert!(refused.starts_with("l NO [LIMIT]"), "{refused}");
+    let line = door.line(|line| line.contains("reason=limit-logins"));
+    assert!(line.contains("client=127.0.0.1:"), "{line}");
+    assert!(answers(ELSEWHERE, "anna").starts_with("l OK"));
 }
 
 fn a_full_house_takes_nobody_until_somebody_leaves(_: &House) {
