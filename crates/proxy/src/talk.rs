@@ -19,12 +19,14 @@ use transport::{Lost, Received, Stream, converse};
 
 use crate::{
     limits::Admission,
+    login::no_room,
     session::{End, Visitor},
 };
 
 /// How long a client that we send away may take to read our last words.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
-/// The same when the program is stopping, which many a client would hold up that says nothing and stays.
+/// The same for one that finds no place, and when the program is stopping, which many a client would hold up
+/// that says nothing and stays.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long a proxy may take to send its header: the specification asks for 3 s at least.
 const PROXY_HEADER: Duration = Duration::from_secs(5);
@@ -55,7 +57,16 @@ impl Talk<'_> {
             self.visitor.client = addresses.client;
             self.visitor.connected = Some(addresses.connected);
         }
-        admission.count_for(self.visitor.client.ip()).map_err(|reason| End::new(reason, ""))
+        match admission.count_for(self.visitor.client.ip()) {
+            Ok(()) => Ok(()),
+            Err(reason) => {
+                let listener = &self.visitor.listener;
+                let words = no_room(listener.protocol, &listener.tls, reason);
+                // As to a client without a proxy: no longer than a fresh socket needs.
+                let _ = timeout(LAST_WORDS, self.client.write_all(&words)).await;
+                Err(End::new(reason, ""))
+            }
+        }
     }
 
     async fn read_header(&mut self) -> Result<Header, End> {
