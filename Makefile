@@ -54,7 +54,7 @@ fuzz:
 	@test -x $(TARGET)/tools/bin/cargo-fuzz || $(CARGO) install --locked --root $(TARGET)/tools cargo-fuzz
 	@mkdir -p $(TARGET)/fuzz/artifacts $(FUZZ_TARGETS:%=$(TARGET)/fuzz/corpus/%)
 	@$(foreach name,$(FUZZ_TARGETS),$(CARGO_FUZZ) run --fuzz-dir fuzz $(name) \
-		$(TARGET)/fuzz/corpus/$(name) crates/fuzz/corpus/$(name) -- -max_total_time=$(FUZZ_SECONDS) \
+		$(TARGET)/fuzz/corpus/$(name) crates/fuzz/corpus/$(name) -- -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
 		-artifact_prefix=$(TARGET)/fuzz/artifacts/$(name)- &&) true
 
 bench:
