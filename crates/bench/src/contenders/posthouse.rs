@@ -36,6 +36,8 @@ key = "key.pem"
 
 [limits]
 connections_per_address = 0
+logins_per_address = 0
+logins_per_user = 0
 
 [backend.a]
 address = "{host}"
