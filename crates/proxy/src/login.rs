@@ -153,6 +153,12 @@ async fn try_to_admit(
     let protocol = visitor.listener.protocol;
     wait_for_turn(visitor, None, shared.throttle.address(visitor.client.ip(), Instant::now()))
         .await?;
+    if shared.throttle.counts_users()
+        && let Ok(user) = shared.directory.rules().canonical(&offered.user)
+    {
+        // Before the directory is asked: otherwise only names that exist would ever have to wait.
+        wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
+    }
     let query = Query { user: offered.user.clone(), protocol };
     let (user, route) = match shared.directory.look_up(&query).await {
         Ok(Verdict::Admit { user, route }) => (user, route),
@@ -173,7 +179,6 @@ async fn try_to_admit(
             return Err(unavailable.reason.into());
         }
     };
-    wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
     if shared.sessions.is_full_for(&user) {
         log_refusal(visitor, Some(&user), Reason::LimitUser, "", "");
         return Err(Reason::LimitUser.into());

@@ -16,7 +16,7 @@ use directory::Directory;
 use futures_util::FutureExt;
 use model::{Protocol, Reason, SessionId};
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::task::JoinHandle;
 use transport::{Listener, Stream};
 
 use crate::{
@@ -66,7 +66,6 @@ pub fn serve(
         door: Arc::new(Door::new(&settings.limits)),
         throttle: Throttle::new(&settings.limits),
         refusals: Refusals::default(),
-        handshakes: Semaphore::new(settings.limits.handshakes),
         closing: Closing::default(),
         limits: settings.limits,
         greeting_name: "Posthouse".into(),

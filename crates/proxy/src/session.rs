@@ -6,7 +6,6 @@ use backends::Backends;
 use directory::Directory;
 use model::{Blame, CanonicalUser, Reason, SessionId};
 use proto::relay::Lost;
-use tokio::sync::Semaphore;
 use transport::{Ended, Pair, Stream};
 
 use crate::{
@@ -27,7 +26,6 @@ pub(crate) struct Shared {
     pub(crate) door: Arc<Door>,
     pub(crate) throttle: Throttle,
     pub(crate) refusals: Refusals,
-    pub(crate) handshakes: Semaphore,
     pub(crate) closing: Closing,
     pub(crate) limits: Limits,
     pub(crate) greeting_name: Arc<str>,

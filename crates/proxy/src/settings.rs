@@ -108,9 +108,6 @@ pub struct Limits {
     /// The longest wait of a login that comes too early; one that would have to wait longer is refused. 10 s:
     /// most programs give up after 30.
     pub longest_wait: Duration,
-    /// TLS handshakes at a time, which cost the most of all before login; the next ones wait. 256: a few hundred
-    /// milliseconds of work.
-    pub handshakes: usize,
     /// How long after its beginning a refused login is answered, beside a length drawn from recent refusals,
     /// so that an unknown name and a wrong password look alike. 2 s, as Dovecot.
     pub failure_delay: Duration,
@@ -132,7 +129,6 @@ impl Limits {
             logins_per_address: 50,
             logins_per_user: 10,
             longest_wait: Duration::from_secs(10),
-            handshakes: 256,
             failure_delay: Duration::from_secs(2),
             client_wait: Duration::from_secs(60),
             idle: Duration::from_secs(35 * 60),

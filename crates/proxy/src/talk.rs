@@ -102,12 +102,7 @@ impl Talk<'_> {
         let config = tls.config();
         let shared = Arc::clone(&self.visitor.shared);
         let since = Instant::now();
-        let handshake = async {
-            // Closed never: it lives as long as the program.
-            let _place = shared.handshakes.acquire().await;
-            self.client.accept_tls(config).await
-        };
-        let handshake = timeout(self.patience, handshake);
+        let handshake = timeout(self.patience, self.client.accept_tls(config));
         let Some(result) = shared.closing.unless_begun(handshake).await else {
             // It could not read any words.
             return Err(End::new(Reason::Shutdown, "in the TLS handshake"));

@@ -106,8 +106,6 @@ table! {
         "failure_delay" = failure_delay: Duration,
         /// Sessions of one user; 0 is no limit.
         "sessions_per_user" = sessions_per_user: u32,
-        /// TLS handshakes at a time.
-        "handshakes" = handshakes: u32,
         /// How long we wait for a client before its login, in all.
         "client_wait" = client_wait: Duration,
         /// The silence that ends a session.

@@ -127,7 +127,7 @@ fn the_defaults_are_those_of_a_careful_operator() {
     let limits = &config.limits.others;
     assert_eq!(limits.connections_per_address, 100);
     assert_eq!((limits.logins_per_address, limits.logins_per_user), (50, 10));
-    assert_eq!((limits.sessions_per_user, limits.handshakes), (0, 256));
+    assert_eq!(limits.sessions_per_user, 0);
     assert_eq!(limits.failure_delay, Duration::from_secs(2));
     assert_eq!(limits.idle, Duration::from_secs(35 * 60));
     assert_eq!(config.listeners[0].connections, 0);
@@ -145,7 +145,7 @@ fn the_defaults_are_those_of_a_careful_operator() {
 fn every_limit_is_what_the_file_says() {
     let limits = "[limits]\nconnections = 7\nconnections_per_address = 0\nlogins_per_address = 1\n\
                   logins_per_user = 2\nlongest_login_wait = \"3s\"\nfailure_delay = \"0s\"\n\
-                  sessions_per_user = 4\nhandshakes = 5\nclient_wait = \"6s\"\nidle = \"7m\"\n";
+                  sessions_per_user = 4\nclient_wait = \"6s\"\nidle = \"7m\"\n";
     let text = WORKING.replace("[backend.a]", "connections = 8\n[backend.a]");
     let (config, _) = read(&format!("{text}{limits}")).unwrap();
     assert_eq!(config.listeners[0].connections, 8);
@@ -157,7 +157,6 @@ fn every_limit_is_what_the_file_says() {
         (limits.longest_wait, limits.failure_delay),
         (Duration::from_secs(3), Duration::ZERO)
     );
-    assert_eq!(limits.handshakes, 5);
     assert_eq!(
         (limits.client_wait, limits.idle),
         (Duration::from_secs(6), Duration::from_secs(420))

@@ -26,11 +26,6 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         let help = "leave it out to have as many as the limit on open files allows";
         reader.note(Mistake::error(&none.span, title).help(help));
     }
-    if let Some(none) = table.handshakes.given().filter(|at| at.value == 0) {
-        let title = "with 0 TLS handshakes at a time nobody could log in";
-        let help = format!("leave it out to have {}", defaults.handshakes);
-        reader.note(Mistake::error(&none.span, title).help(help));
-    }
     let others = proxy::Limits {
         connections: defaults.connections,
         connections_per_address: count(
@@ -41,7 +36,6 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         logins_per_address: table.logins_per_address.or(defaults.logins_per_address),
         logins_per_user: table.logins_per_user.or(defaults.logins_per_user),
         longest_wait: table.longest_login_wait.or(defaults.longest_wait),
-        handshakes: count(&table.handshakes, defaults.handshakes),
         failure_delay: table.failure_delay.or(defaults.failure_delay),
         client_wait: wait(&table.client_wait, defaults.client_wait, reader),
         idle: wait(&table.idle, defaults.idle, reader),
