@@ -40,7 +40,7 @@ test: build
 	$(CARGO) test --workspace --locked
 
 test-all: test deny fuzz
-	PROPTEST_CASES=20000 $(CARGO) test --workspace --locked
+	PROPTEST_CASES=2000 $(CARGO) test --workspace --locked
 	$(CARGO) test -p e2e --test long --locked
 
 # One kind of stream after the other. What is found lies in the target folder, as does what grows there;

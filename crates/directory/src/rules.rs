@@ -424,7 +424,9 @@ mod tests {
                 ..RuleSettings::default()
             };
             // Stripping one of several domains leaves another to strip.
-            prop_assume!(typed.chars().filter(|c| "@%".contains(*c)).count() <= 1);
+            if typed.chars().filter(|c| "@%".contains(*c)).count() > 1 {
+                return Ok(());
+            }
             let rules = Rules::new(settings).unwrap();
             if let Ok(once) = rules.canonical(&UserName::new(typed).unwrap()) {
                 prop_assert_eq!(rules.canonical(once.name()), Ok(once));

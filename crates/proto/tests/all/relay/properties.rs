@@ -336,7 +336,10 @@ proptest! {
     ) {
         let stream = pieces.concat();
         let lost = b"{18446744073709551616}";
-        prop_assume!(!stream.windows(lost.len()).any(|window| window == lost));
+        // Behind it nothing is framed. Not `prop_assume`: long runs would stop at too many such cases.
+        if stream.windows(lost.len()).any(|window| window == lost) {
+            return Ok(());
+        }
         let expected = reference::responses(&stream);
         let mut s = Session::new(Protocol::Imap);
         for (place, byte) in stream.iter().enumerate() {
