@@ -50,20 +50,18 @@ pub async fn user_look_up(
     request: &LookUp,
 ) -> Result<LookedUp, Refused> {
     let bad = |error: String| Refused::invalid(format!("the user `{}`: {error}", shown(name)));
-    let user = UserName::new(name).map_err(|error| bad(error.to_string()))?;
+    let typed = UserName::new(name).map_err(|error| bad(error.to_string()))?;
+    let user = directory.canonical(&typed).map_err(|error| bad(error.to_string()))?;
     let protocol = request.protocol;
     let query = Query { user, protocol };
     let (verdict, source) = directory
         .look_up_with_source(&query)
         .await
         .map_err(|error| Refused::new(Why::Unavailable, format!("{}: {error}", error.reason)))?;
-    let (user, route) = match verdict {
-        Verdict::Admit { user, route } => (user, route),
-        Verdict::Misnamed { problem } => return Err(bad(problem.to_string())),
-        Verdict::Unknown { user } => {
-            let message = format!("no source of the directory knows `{}`", shown(user.as_str()));
-            return Err(Refused::new(Why::NotFound, message));
-        }
+    let Verdict::Admit(route) = verdict else {
+        let user = shown(query.user.as_str());
+        let message = format!("no source of the directory knows `{user}`");
+        return Err(Refused::new(Why::NotFound, message));
     };
     let nowhere = || Refused::new(Why::Unavailable, "the answer names no back end");
     let target = route.targets.first().ok_or_else(nowhere)?;
@@ -72,7 +70,7 @@ pub async fn user_look_up(
     let port = target.port.unwrap_or_else(|| known.port(protocol));
     let at = |host: &Host| HostPort { host: host.clone(), port: Some(port) }.to_string();
     Ok(LookedUp {
-        user: user.to_string(),
+        user: query.user.to_string(),
         source: source.unwrap_or_default().to_owned(),
         backend: target.backend.to_string(),
         addresses: hosts.iter().map(at).collect(),

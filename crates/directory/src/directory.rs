@@ -60,8 +60,8 @@ pub enum SourceKind {
 /// What a client's login asks.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// The name as the client gave it.
-    pub user: UserName,
+    /// The name by which we know the user, see [`Directory::canonical`].
+    pub user: CanonicalUser,
     /// The protocol he came by.
     pub protocol: Protocol,
 }
@@ -69,24 +69,10 @@ pub struct Query {
 /// What the directory says. Neither is ever a guess.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// A source knows him.
-    Admit {
-        /// The name by which we know him.
-        user: CanonicalUser,
-        /// Where his mail is.
-        route: Route,
-    },
-    /// The name rules make no valid name of what he typed, so no source was asked. To the client this
-    /// is the same as [`Self::Unknown`].
-    Misnamed {
-        /// Why.
-        problem: BadName,
-    },
+    /// A source knows him, and says where his mail is.
+    Admit(Route),
     /// Every source was asked, and none knows him.
-    Unknown {
-        /// The name by which they were asked.
-        user: CanonicalUser,
-    },
+    Unknown,
 }
 
 /// Nobody can say now who or where the user is. It is never a "no".
@@ -209,7 +195,17 @@ impl Directory {
         }
     }
 
-    /// Says who and where a user is. It has to be called within a tokio runtime.
+    /// The one name by which we know a user. It is made once for each login, before anything is keyed
+    /// by it.
+    ///
+    /// # Errors
+    /// [`BadName`] if the name rules make no valid name of what he typed. To the client this is the
+    /// same as [`Verdict::Unknown`].
+    pub fn canonical(&self, typed: &UserName) -> Result<CanonicalUser, BadName> {
+        self.rules.canonical(typed)
+    }
+
+    /// Says where a user is. It has to be called within a tokio runtime.
     ///
     /// # Errors
     /// [`Unavailable`] if a source that has to be asked cannot say, or its answer leads nowhere.
@@ -225,21 +221,17 @@ impl Directory {
         &self,
         query: &Query,
     ) -> Result<(Verdict, Option<&str>), Unavailable> {
-        let user = match self.rules.canonical(&query.user) {
-            Ok(user) => user,
-            Err(problem) => return Ok((Verdict::Misnamed { problem }, None)),
-        };
         for link in &self.chain {
-            match link.source.find(&user).await {
+            match link.source.find(&query.user).await {
                 Ok(Some(found)) => {
-                    let route = self.route(link, &user, found, query.protocol)?;
-                    return Ok((Verdict::Admit { user, route }, Some(&link.name)));
+                    let route = self.route(link, query, found)?;
+                    return Ok((Verdict::Admit(route), Some(&link.name)));
                 }
                 Ok(None) => {}
                 Err(CannotSay { reason, detail }) => return Err(link.unavailable(reason, detail)),
             }
         }
-        Ok((Verdict::Unknown { user }, None))
+        Ok((Verdict::Unknown, None))
     }
 
     /// The name rules, for those who write names into the store.
@@ -266,15 +258,10 @@ impl Directory {
         self.chain.iter().find(is_table)?.template.as_ref()
     }
 
-    fn route(
-        &self,
-        link: &Link,
-        user: &CanonicalUser,
-        found: Found,
-        protocol: Protocol,
-    ) -> Result<Route, Unavailable> {
+    fn route(&self, link: &Link, query: &Query, found: Found) -> Result<Route, Unavailable> {
+        let Query { user, protocol } = query;
         let Answer { user: there, place } = found.answer;
-        let target = self.backends.resolve(&place, link.template.as_ref(), protocol).map_err(
+        let target = self.backends.resolve(&place, link.template.as_ref(), *protocol).map_err(
             |unresolved| {
                 let detail = format!("the answer for `{user}` cannot be used: {unresolved}");
                 link.unavailable(Reason::DirectoryMisconfigured, detail)

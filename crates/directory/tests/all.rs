@@ -69,19 +69,22 @@ fn open(state: &Path, chain: Vec<SourceSettings>) -> Directory {
 }
 
 async fn ask(directory: &Directory, user: &str) -> Result<Verdict, Unavailable> {
-    let query = Query { user: UserName::new(user).unwrap(), protocol: Protocol::Imap };
+    let user = directory.canonical(&UserName::new(user).unwrap()).unwrap();
+    let query = Query { user, protocol: Protocol::Imap };
     let verdict = tokio::time::timeout(DEADLINE, directory.look_up(&query));
     verdict.await.expect("the directory answers in time")
 }
 
 /// A verdict in short: `NAME -> USER@BACKEND`, `unknown NAME`, `misnamed` or the reason's word.
 async fn said(directory: &Directory, user: &str) -> String {
+    let Ok(known_as) = directory.canonical(&UserName::new(user).unwrap()) else {
+        return "misnamed".to_owned();
+    };
     match ask(directory, user).await {
-        Ok(Verdict::Admit { user, route }) => {
-            format!("{user} -> {}@{}", route.user, route.targets[0].backend)
+        Ok(Verdict::Admit(route)) => {
+            format!("{known_as} -> {}@{}", route.user, route.targets[0].backend)
         }
-        Ok(Verdict::Misnamed { .. }) => "misnamed".to_owned(),
-        Ok(Verdict::Unknown { user }) => format!("unknown {user}"),
+        Ok(Verdict::Unknown) => format!("unknown {known_as}"),
         Err(unavailable) => unavailable.reason.word().to_owned(),
     }
 }

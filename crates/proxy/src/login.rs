@@ -153,29 +153,28 @@ async fn try_to_admit(
     let protocol = visitor.listener.protocol;
     wait_for_turn(visitor, None, shared.throttle.address(visitor.client.ip(), Instant::now()))
         .await?;
-    if shared.throttle.counts_users()
-        && let Ok(user) = shared.directory.rules().canonical(&offered.user)
-    {
-        // Before the directory is asked: otherwise only names that exist would ever have to wait.
-        wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
-    }
-    let query = Query { user: offered.user.clone(), protocol };
-    let (user, route) = match shared.directory.look_up(&query).await {
-        Ok(Verdict::Admit { user, route }) => (user, route),
-        Ok(Verdict::Unknown { user }) => {
-            log_refusal(visitor, Some(&user), Reason::UnknownUser, "", "");
-            return Err(Reason::UnknownUser.into());
-        }
-        Ok(Verdict::Misnamed { problem }) => {
+    let user = match shared.directory.canonical(&offered.user) {
+        Ok(user) => user,
+        Err(problem) => {
             let reason = Reason::ClientBadCredentials;
             log_refusal(visitor, None, reason, "", &problem.to_string());
             return Err(reason.into());
         }
+    };
+    // Before the directory is asked: otherwise only names that exist would ever have to wait.
+    wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
+    let query = Query { user, protocol };
+    let looked_up = shared.directory.look_up(&query).await;
+    let user = query.user;
+    let route = match looked_up {
+        Ok(Verdict::Admit(route)) => route,
+        Ok(Verdict::Unknown) => {
+            log_refusal(visitor, Some(&user), Reason::UnknownUser, "", "");
+            return Err(Reason::UnknownUser.into());
+        }
         Err(unavailable) => {
-            // Whom it hit is known all the same.
-            let user = shared.directory.rules().canonical(&offered.user).ok();
             let detail = unavailable.to_string();
-            log_refusal(visitor, user.as_ref(), unavailable.reason, "", &detail);
+            log_refusal(visitor, Some(&user), unavailable.reason, "", &detail);
             return Err(unavailable.reason.into());
         }
     };

@@ -44,11 +44,6 @@ impl Throttle {
         queues.lock().enter(network(client), now).map_err(|TooLong| Reason::LimitLogins)
     }
 
-    /// Whether users have a rate at all.
-    pub(crate) fn counts_users(&self) -> bool {
-        self.users.is_some()
-    }
-
     /// How long a login by this user has to wait.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ async fn the_source_that_answered_is_named() {
     fs::write(&map, "bob:a\n").unwrap();
     let directory = open(folder.path(), vec![table(), file(&map)]);
     for (name, wanted) in [("bob", Some("file")), ("nobody", None)] {
-        let user = UserName::new(name).unwrap();
+        let user = directory.canonical(&UserName::new(name).unwrap()).unwrap();
         let query = directory::Query { user, protocol: model::Protocol::Imap };
         let (_, source) = directory.look_up_with_source(&query).await.unwrap();
         assert_eq!(source, wanted, "{name}");

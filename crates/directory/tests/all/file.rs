@@ -53,7 +53,7 @@ async fn a_password_from_a_toml_file_is_in_the_route_and_nowhere_else() {
     let verdict = ask(&directory, "bob").await.unwrap();
     let shown = format!("{verdict:?} {directory:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    let Verdict::Admit { route, .. } = verdict else {
+    let Verdict::Admit(route) = verdict else {
         panic!("{verdict:?}");
     };
     assert_eq!(route.user.as_str(), "Robert");
