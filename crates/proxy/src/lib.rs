@@ -4,6 +4,7 @@
 
 mod bind;
 mod closing;
+mod departures;
 mod limits;
 mod login;
 mod pace;

@@ -49,7 +49,7 @@ impl Queue {
     }
 
     /// Takes back the last event that was counted in.
-    fn leave(&mut self, rate: Rate) {
+    pub(crate) fn leave(&mut self, rate: Rate) {
         self.next = self.next.checked_sub(rate.interval).unwrap_or(self.next);
     }
 

@@ -53,7 +53,7 @@ pub fn serve(
     directory: Arc<Directory>,
     backends: Arc<Backends>,
 ) -> io::Result<Running> {
-    let sessions = Sessions::new(settings.limits.sessions_per_user);
+    let sessions = Sessions::new(&settings.limits);
     tokio::spawn(Arc::clone(&sessions).sweep(settings.limits.idle));
     let used = |protocol: &Protocol| {
         bound.listeners.iter().any(|(listener, _)| listener.protocol == *protocol)

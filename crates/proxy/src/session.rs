@@ -1,6 +1,11 @@
 //! The life of a connection, from accept to the line in the log.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backends::Backends;
 use directory::Directory;
@@ -88,7 +93,11 @@ async fn finish(pair: Pair, ended: Ended, membership: Membership) {
         Ended::Unframed(Lost::ClientLiteral) => Reason::ClientProtocol,
         Ended::Watcher => membership.asked(),
     };
-    pair.close(&ended).await;
+    let turn = match &ended {
+        Ended::BackendClosed | Ended::BackendLost(_) => membership.turn(),
+        _ => Duration::ZERO,
+    };
+    pair.close(&ended, turn, &*membership).await;
     let view = membership.view();
     drop(membership);
     log_session(&view, reason);

@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use transport::{Direction, Watch};
 
+use crate::{Limits, departures::Departures};
+
 /// Shards of the registry, so that workers seldom meet at one lock.
 const SHARDS: usize = 16;
 /// The sweeper's rounds within the idle limit: a session ends at most this fraction late.
@@ -35,6 +37,7 @@ pub struct Sessions {
     /// Sessions by user, where their number is limited.
     by_user: Option<Mutex<HashMap<CanonicalUser, usize>>>,
     per_user: usize,
+    departures: Departures,
 }
 
 /// One logged-in session: what the relay and the operator share.
@@ -85,14 +88,16 @@ pub struct SessionView {
 }
 
 impl Sessions {
-    /// An empty registry; a user may have so many sessions, any number if it is 0.
-    pub(crate) fn new(per_user: usize) -> Arc<Self> {
+    /// An empty registry.
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        let per_user = limits.sessions_per_user;
         Arc::new(Self {
             shards: Default::default(),
             round: Arc::default(),
             closing: AtomicU8::new(GOES_ON),
             by_user: (per_user > 0).then(Mutex::default),
             per_user,
+            departures: Departures::new(limits.disconnect_spread),
         })
     }
 
@@ -143,6 +148,7 @@ impl Sessions {
         if let Some(by_user) = &self.by_user {
             *by_user.lock().entry(entry.who.user.clone()).or_default() += 1;
         }
+        self.departures.arrive(&entry.who.backend, Instant::now());
         self.shard(id).lock().insert(id, Arc::clone(&entry));
         // Asked for after the insertion, so that whoever closes meanwhile sees the one or the other.
         entry.end_if(self.closing.load(Ordering::SeqCst));
@@ -185,6 +191,13 @@ pub(crate) struct Membership {
     entry: Arc<Entry>,
 }
 
+impl Membership {
+    /// How long the client waits until it is told that its back end is gone.
+    pub(crate) fn turn(&self) -> Duration {
+        self.sessions.departures.turn(&self.entry.who.backend, Instant::now())
+    }
+}
+
 impl Deref for Membership {
     type Target = Entry;
 
@@ -195,8 +208,9 @@ impl Deref for Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let Who { id, user, .. } = &self.entry.who;
+        let Who { id, user, backend, .. } = &self.entry.who;
         self.sessions.shard(*id).lock().remove(id);
+        self.sessions.departures.depart(backend);
         if let Some(by_user) = &self.sessions.by_user {
             let mut by_user = by_user.lock();
             if let Some(count) = by_user.get_mut(user) {
@@ -277,6 +291,10 @@ mod tests {
 
     use super::*;
 
+    fn sessions(sessions_per_user: usize) -> Arc<Sessions> {
+        Sessions::new(&Limits { sessions_per_user, ..Limits::with_connections(100) })
+    }
+
     fn who(count: u32) -> Who {
         Who {
             id: SessionId::new(1, count),
@@ -290,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_session_without_traffic_ends_after_all_rounds_and_another_goes_on() {
-        let sessions = Sessions::new(0);
+        let sessions = sessions(0);
         let silent = sessions.enter(who(1), Instant::now());
         let talking = sessions.enter(who(2), Instant::now());
         let goes_on = |entry: &Entry| entry.end.load(Ordering::Acquire) == GOES_ON;
@@ -306,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_kicked_session_hears_the_first_reason_and_leaves_the_list() {
-        let sessions = Sessions::new(0);
+        let sessions = sessions(0);
         let session = sessions.enter(who(1), Instant::now());
         assert!(sessions.kick(session.who.id));
         sessions.end_all(Reason::Shutdown);
@@ -319,14 +337,14 @@ mod tests {
 
     #[test]
     fn whoever_enters_while_all_are_ended_is_ended_too() {
-        let sessions = Sessions::new(0);
+        let sessions = sessions(0);
         sessions.end_all(Reason::Shutdown);
         assert_eq!(sessions.enter(who(1), Instant::now()).asked(), Reason::Shutdown);
     }
 
     #[test]
     fn a_user_has_no_more_sessions_than_may_be() {
-        let sessions = Sessions::new(2);
+        let sessions = sessions(2);
         let user = who(1).user;
         let one = sessions.enter(who(1), Instant::now());
         assert!(!sessions.is_full_for(&user));

@@ -117,6 +117,9 @@ pub struct Limits {
     /// Silence after login, in both directions, that ends a session. 35 minutes: RFC 9051 section 5.4 lets
     /// clients rely on 30.
     pub idle: Duration,
+    /// The time over which the clients of a back end that dies are told so, where they are many; none tells
+    /// all at once. 30 s: programs come back at once, and a back end that starts again must bear it.
+    pub disconnect_spread: Duration,
 }
 
 impl Limits {
@@ -132,6 +135,7 @@ impl Limits {
             failure_delay: Duration::from_secs(2),
             client_wait: Duration::from_secs(60),
             idle: Duration::from_secs(35 * 60),
+            disconnect_spread: Duration::from_secs(30),
         }
     }
 }

@@ -81,9 +81,9 @@ enum Flow {
     Broken { reset: bool },
     /// Bytes may come.
     Held,
-    /// The source has ended; the sink has yet to be told.
+    /// The source has ended; the sink has yet to take what came before, and upwards to be told.
     Eof,
-    /// The sink has been told.
+    /// The sink has all there was, and upwards has been told. Downwards it is told when the pair is closed.
     Shut,
 }
 
@@ -165,23 +165,35 @@ impl Pair {
     }
 
     /// Says goodbye to both sides as the end demands, within a few seconds.
-    pub async fn close(mut self, ended: &Ended) {
+    ///
+    /// A client that has lost its back end is told of it when its `turn` has come, unless it leaves before
+    /// or the watcher ends the wait.
+    pub async fn close(mut self, ended: &Ended, turn: Duration, watch: &impl Watch) {
         match ended {
-            // The client has been told; what it still sends is for nobody.
+            // What the client still sends is for nobody.
             Ended::BackendClosed => {
                 drop(self.backend);
-                self.client.drain(DRAIN).await;
+                self.client.hold(turn, watch).await;
+                self.client.close_and_drain(DRAIN).await;
             }
-            // Both directions have been shut.
-            Ended::ClientClosed => {}
+            // It waits for nothing but the end.
+            Ended::ClientClosed => {
+                drop(self.backend);
+                self.client.close_and_drain(FAREWELL).await;
+            }
             // Cyrus closes so after LOGOUT. Under TLS the client can tell the end from a clean one; in clear
             // text a reset would, and would eat the goodbye before it.
             Ended::BackendLost(error) if is_truncation(error) => {
                 drop(self.backend);
+                self.client.hold(turn, watch).await;
                 self.client.cut_off_and_drain(DRAIN).await;
             }
             // A broken stream must not look like a whole one.
-            Ended::BackendLost(_) => self.client.reset_on_close(),
+            Ended::BackendLost(_) => {
+                drop(self.backend);
+                self.client.hold(turn, watch).await;
+                self.client.reset_on_close();
+            }
             // Careless clients close so after LOGOUT: their last commands still reach the back end, which
             // under TLS can tell the end from a clean one. Without TLS, half a command is not a command.
             Ended::ClientLost(error) if is_truncation(error) => {
@@ -231,13 +243,13 @@ impl Pair {
     fn pump_blindly(&mut self, cx: &mut Context<'_>, watch: &impl Watch) -> Result<(), Ended> {
         let Self { client, backend, up, .. } = self;
         let moved = |bytes| watch.relayed(Direction::Up, bytes);
-        if let Err(fault) = pump(cx, client, backend, up, false, moved) {
+        if let Err(fault) = pump(cx, Direction::Up, client, backend, up, false, moved) {
             self.fault(Direction::Up, fault)?;
         }
         let Self { client, backend, up, down, .. } = self;
         let moved = |bytes| watch.relayed(Direction::Down, bytes);
         let was_reset = *up == Flow::Broken { reset: true };
-        pump(cx, backend, client, down, was_reset, moved)
+        pump(cx, Direction::Down, backend, client, down, was_reset, moved)
             .or_else(|fault| self.fault(Direction::Down, fault))
     }
 
@@ -290,6 +302,7 @@ fn is_truncation(error: &io::Error) -> bool {
 /// tells that once, and shows the reader an ordinary end.
 fn pump(
     cx: &mut Context<'_>,
+    direction: Direction,
     source: &mut Stream,
     sink: &mut Stream,
     flow: &mut Flow,
@@ -299,13 +312,17 @@ fn pump(
     for _ in 0..ROUNDS {
         let step = match flow {
             Flow::Broken { .. } | Flow::Shut => return Ok(()),
-            Flow::Eof => sink.poll_shut(cx).map_err(Fault::Sink).map_ok(|()| *flow = Flow::Shut),
+            Flow::Eof => {
+                poll_end(cx, direction, sink).map_err(Fault::Sink).map_ok(|()| *flow = Flow::Shut)
+            }
             Flow::Held => match poll_transfer(cx, source, sink) {
                 Poll::Ready(Ok(0)) if was_reset && !source.is_tls() => {
                     Poll::Ready(Err(Fault::Source(io::ErrorKind::ConnectionReset.into())))
                 }
                 Poll::Ready(Ok(0)) => {
-                    sink.queue_close();
+                    if direction == Direction::Up {
+                        sink.queue_close();
+                    }
                     *flow = Flow::Eof;
                     continue;
                 }
@@ -319,6 +336,15 @@ fn pump(
     }
     cx.waker().wake_by_ref();
     Ok(())
+}
+
+/// Sends the last of what the source said. A back end is told the end at once; a client later, for when
+/// many lose their back end at once each has its turn.
+fn poll_end(cx: &mut Context<'_>, direction: Direction, sink: &mut Stream) -> Poll<io::Result<()>> {
+    match direction {
+        Direction::Down => sink.poll_flush(cx),
+        Direction::Up => sink.poll_shut(cx),
+    }
 }
 
 /// Reads once and writes what was read. Ready with the plain bytes moved, none at the source's end.

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    Watch,
     scratch::{self, Outgoing, Scratch},
     tls::session::{Progress, Session},
 };
@@ -210,11 +211,22 @@ impl Stream {
         .await;
     }
 
-    /// Reads what the peer still sends until it ends, after our direction has been ended. Gives up after
-    /// `limit`. The stream is of no use afterwards.
-    pub(crate) async fn drain(&mut self, limit: Duration) {
-        // As above.
-        let _ = timeout(limit, self.discard()).await;
+    /// Lets the peer wait for so long, unless it ends before or the watcher ends the wait. What it says
+    /// meanwhile is for nobody. The stream is of no use afterwards but to be closed.
+    pub(crate) async fn hold(&mut self, limit: Duration, watch: &impl Watch) {
+        if limit.is_zero() {
+            return;
+        }
+        let left = poll_fn(|cx| {
+            let mut gone =
+                watch.poll_end(cx).is_ready() || matches!(self.poll_flush(cx), Poll::Ready(Err(_)));
+            while !gone {
+                gone = !ready!(self.poll_discard(cx)).is_ok_and(|count| count > 0);
+            }
+            Poll::Ready(())
+        });
+        // Past the limit it is its turn.
+        let _ = timeout(limit, left).await;
     }
 
     async fn discard(&mut self) -> io::Result<()> {

@@ -12,6 +12,7 @@ mod backend_tls;
 mod behind_proxies;
 mod capabilities;
 mod clients;
+mod failures;
 mod goodbye;
 mod identity;
 mod injection;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         pace::cases(),
         identity::cases(),
         logins::cases(),
+        failures::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }

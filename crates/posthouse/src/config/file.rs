@@ -110,6 +110,8 @@ table! {
         "client_wait" = client_wait: Duration,
         /// The silence that ends a session.
         "idle" = idle: Duration,
+        /// The time over which the many clients of a back end that dies are told so.
+        "disconnect_spread" = disconnect_spread: Duration,
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use proto::relay::{Event, Framer, Lost, Step};
 
-use super::{Direction, Fault, Flow, ROUNDS, Watch};
+use super::{Direction, Fault, Flow, ROUNDS, Watch, poll_end};
 use crate::{
     Stream,
     scratch::{self, Outgoing},
@@ -153,7 +153,7 @@ impl Lane<'_> {
             return self.source_is_there().map(|_| Poll::Ready(Next::Wait));
         }
         if *self.flow == Flow::Eof {
-            return self.shut(cx);
+            return self.end(cx, direction);
         }
         if self.flush(cx)?.is_pending() {
             return self.source_is_there();
@@ -166,7 +166,9 @@ impl Lane<'_> {
             let scratch::Scratch { read, sealed, opened } = scratch;
             let plain = filled.within(read, opened);
             if plain.is_empty() {
-                self.sink.queue_close_with(sealed);
+                if direction == Direction::Up {
+                    self.sink.queue_close_with(sealed);
+                }
                 *self.flow = Flow::Eof;
                 return Ok(Poll::Ready(Next::Read));
             }
@@ -232,8 +234,8 @@ impl Lane<'_> {
         poll(self.sink.poll_flush(cx))
     }
 
-    fn shut(&mut self, cx: &mut Context<'_>) -> Result<Poll<Next>, Trouble> {
-        if poll(self.sink.poll_shut(cx))?.is_ready() {
+    fn end(&mut self, cx: &mut Context<'_>, direction: Direction) -> Result<Poll<Next>, Trouble> {
+        if poll(poll_end(cx, direction, self.sink))?.is_ready() {
             *self.flow = Flow::Shut;
         }
         Ok(Poll::Pending)

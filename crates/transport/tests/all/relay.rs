@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
@@ -118,23 +118,33 @@ pub(crate) const ALL: [Legs; 4] = [PLAIN, CLIENT_TLS, BACKEND_TLS, TLS];
 
 impl Lab {
     async fn new(legs: Legs) -> Self {
-        Self::with(legs, None, peer::connected().await, peer::connected().await).await
+        Self::held(legs, Duration::ZERO).await
+    }
+
+    /// A client that lost its back end has its turn after this time.
+    async fn held(legs: Legs, turn: Duration) -> Self {
+        Self::with(legs, None, turn, peer::connected().await, peer::connected().await).await
     }
 
     /// With a relay that follows IMAP.
     pub(crate) async fn framed(legs: Legs) -> Self {
-        let framer = Framer::new(Protocol::Imap);
-        Self::with(legs, Some(framer), peer::connected().await, peer::connected().await).await
+        Self::framed_and_held(legs, Duration::ZERO).await
+    }
+
+    async fn framed_and_held(legs: Legs, turn: Duration) -> Self {
+        let framer = Some(Framer::new(Protocol::Imap));
+        Self::with(legs, framer, turn, peer::connected().await, peer::connected().await).await
     }
 
     /// With kernel buffers so small that a stalled reader is felt soon.
     async fn narrow(legs: Legs) -> Self {
-        Self::with(legs, None, narrow().await, narrow().await).await
+        Self::with(legs, None, Duration::ZERO, narrow().await, narrow().await).await
     }
 
     async fn with(
         legs: Legs,
         framer: Option<Framer>,
+        turn: Duration,
         (mut client, mut client_leg): (Peer, Stream),
         (mut backend, mut backend_leg): (Peer, Stream),
     ) -> Self {
@@ -167,7 +177,7 @@ impl Lab {
         };
         let relay = tokio::spawn(async move {
             let ended = pair.relay(&*watch).await;
-            pair.close(&ended).await;
+            pair.close(&ended, turn, &*watch).await;
             ended
         });
         Self { client, backend, log, relay }
@@ -402,12 +412,73 @@ async fn a_reset_that_shows_when_writing_to_the_back_end_is_no_clean_end_either(
         client.say("a NOOP\r\n").await;
         backend.say("* 1 FETCH (BODY[] {100}\r\nhalf").await;
         backend.reset();
-        let ended = pair.relay(&Log::default()).await;
+        let log = Log::default();
+        let ended = pair.relay(&log).await;
         assert!(matches!(ended, Ended::BackendLost(_)), "{ended:?}");
-        pair.close(&ended).await;
+        pair.close(&ended, Duration::ZERO, &log).await;
         assert_eq!(client.hear_break().await.1, io::ErrorKind::ConnectionReset);
     };
     within(work).await;
+}
+
+/// Returns when our side has closed, with a goodbye of TLS or without.
+async fn closed(peer: &mut Peer) {
+    let mut heard = Vec::new();
+    // An end without the goodbye is an error under TLS.
+    let _ = peer.read_to_end(&mut heard).await;
+    assert_eq!(heard, b"");
+}
+
+#[tokio::test]
+async fn a_client_hears_the_last_words_of_its_back_end_at_once_and_its_end_when_its_turn_has_come()
+{
+    let turn = Duration::from_millis(300);
+    for legs in ALL {
+        let work = async {
+            for framed in [false, true] {
+                let lab = if framed {
+                    Lab::framed_and_held(legs, turn).await
+                } else {
+                    Lab::held(legs, turn).await
+                };
+                let Lab { mut client, mut backend, relay, .. } = lab;
+                backend.say("* BYE going down\r\n").await;
+                backend.finish().await;
+                client.hear("* BYE going down\r\n").await;
+                let since = Instant::now();
+                // The back end's own connection is not kept that long.
+                closed(&mut backend).await;
+                assert!(since.elapsed() < turn, "{:?}", since.elapsed());
+                client.say("a NOOP\r\n").await;
+                assert_eq!(client.hear_end().await, b"", "{legs:?}");
+                assert!(since.elapsed() > turn / 2, "{:?}", since.elapsed());
+                drop(client);
+                assert!(matches!(relay.await.unwrap(), Ended::BackendClosed));
+            }
+        };
+        within(work).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_turn_of_a_client_that_leaves_or_is_sent_away() {
+    let turn = Duration::from_secs(3600);
+    for legs in ALL {
+        let work = async {
+            let Lab { client, mut backend, relay, .. } = Lab::held(legs, turn).await;
+            backend.finish().await;
+            drop(client);
+            assert!(matches!(relay.await.unwrap(), Ended::BackendClosed));
+            let Lab { mut client, mut backend, relay, log } = Lab::held(legs, turn).await;
+            backend.finish().await;
+            closed(&mut backend).await;
+            log.end();
+            client.hear_end().await;
+            drop(client);
+            assert!(matches!(relay.await.unwrap(), Ended::BackendClosed));
+        };
+        within(work).await;
+    }
 }
 
 #[tokio::test]
@@ -593,9 +664,15 @@ async fn what_was_read_before_the_relay_goes_first() {
             client.hear("* 1 EXISTS\r\n").await;
             backend.finish().await;
             client.hear_end().await;
+            drop(client);
         };
         let log = Log::default();
-        let (ended, ()) = tokio::join!(pair.relay(&log), talk);
+        let relay = async {
+            let ended = pair.relay(&log).await;
+            pair.close(&ended, Duration::ZERO, &log).await;
+            ended
+        };
+        let (ended, ()) = tokio::join!(relay, talk);
         assert!(matches!(ended, Ended::BackendClosed));
     };
     within(work).await;

@@ -39,6 +39,7 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         failure_delay: table.failure_delay.or(defaults.failure_delay),
         client_wait: wait(&table.client_wait, defaults.client_wait, reader),
         idle: wait(&table.idle, defaults.idle, reader),
+        disconnect_spread: table.disconnect_spread.or(defaults.disconnect_spread),
     };
     Limits { connections: table.connections.value().map(|count| size(*count)), others }
 }
