@@ -207,7 +207,7 @@ impl Backends {
                     known.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
                 }
             };
-            match transport::connect(sockets, self.deadlines.connect).await {
+            match transport::connect(sockets, &backend.sources, self.deadlines.connect).await {
                 Ok((stream, address)) => return Ok((stream, address, server_name(host, address))),
                 // Nothing tried says less than something that failed.
                 Err(ConnectFailure::NoAddress) => {}
@@ -216,6 +216,7 @@ impl Backends {
         }
         let reason = match failure {
             ConnectFailure::NoAddress => Reason::BackendName,
+            ConnectFailure::NoLocalPort(..) => Reason::BackendNoPort,
             _ => Reason::BackendConnect,
         };
         Err((reason, failure.to_string()))

@@ -14,7 +14,7 @@ mod status;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use model::{BackendName, Host, Protocol};
-use transport::tls::ClientTls;
+use transport::{Sources, tls::ClientTls};
 
 pub use enter::{Entered, Failure};
 pub use identity::Client;
@@ -23,7 +23,7 @@ pub use settings::{
     BackendSettings, Deadlines, Identities, IdentityMode, LoginMode, Ports, Settings, StartError,
     Tls,
 };
-pub use status::{BackendStatus, LastFailure};
+pub use status::{BackendStatus, LastFailure, LocalPorts};
 
 use crate::{capabilities::Capabilities, names::Names, status::Counters};
 
@@ -41,6 +41,7 @@ struct Backend {
     settings: BackendSettings,
     /// There unless the mode is [`Tls::None`].
     tls: Option<ClientTls>,
+    sources: Sources,
     counters: Counters,
 }
 
@@ -51,6 +52,7 @@ impl Backends {
     /// [`StartError`] if the roots to judge a back end's certificate by cannot be had.
     pub fn prepare(settings: Settings) -> Result<Arc<Self>, StartError> {
         let mut table = HashMap::new();
+        let ports = transport::usable_ports();
         for settings in settings.backends {
             let backend = settings.name.clone();
             let tls = match settings.tls {
@@ -60,8 +62,9 @@ impl Backends {
                         .map_err(|problem| StartError { backend: backend.clone(), problem })?,
                 ),
             };
+            let sources = Sources::new(settings.source_addresses.clone(), ports);
             let counters = Counters::default();
-            table.insert(backend, Arc::new(Backend { settings, tls, counters }));
+            table.insert(backend, Arc::new(Backend { settings, tls, sources, counters }));
         }
         let capabilities = Capabilities::read(&settings.state, &table);
         let (deadlines, own) = (settings.deadlines, settings.own);

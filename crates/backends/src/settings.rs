@@ -1,6 +1,10 @@
 //! What is set for back ends.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use model::{BackendName, Host, Protocol, Secret, UserName};
 use transport::tls::{RootsError, Verify};
@@ -48,6 +52,8 @@ pub struct BackendSettings {
     pub hosts: Vec<Host>,
     /// Its ports.
     pub ports: Ports,
+    /// The local addresses to connect from, in turn; the kernel picks one where none is of the family.
+    pub source_addresses: Vec<IpAddr>,
     /// How the connection is made private.
     pub tls: Tls,
     /// How its certificate is judged.

@@ -1,6 +1,7 @@
 //! What is known of each back end, for the operator.
 
 use std::{
+    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -8,6 +9,7 @@ use std::{
 use model::{BackendName, Host, Protocol, Reason};
 use parking_lot::Mutex;
 use serde::Serialize;
+use transport::PortsUsed;
 
 use crate::{Backend, capabilities::Capabilities};
 
@@ -44,6 +46,32 @@ pub struct LastFailure {
     pub detail: String,
 }
 
+/// How many local ports are in use between one local address and the back end. There are no more
+/// connections than ports.
+#[derive(Clone, Debug, Serialize)]
+pub struct LocalPorts {
+    /// The local address; none where the kernel picks it.
+    pub source: Option<IpAddr>,
+    /// The back end's address.
+    pub destination: SocketAddr,
+    /// Those in use.
+    pub used: usize,
+    /// Those that there are.
+    pub usable: usize,
+    /// The share in use, in percent.
+    pub percent: usize,
+    /// Whether so many are in use that more source addresses are needed.
+    pub alarm: bool,
+}
+
+impl From<PortsUsed> for LocalPorts {
+    fn from(ports: PortsUsed) -> Self {
+        let PortsUsed { source, destination, open, usable } = ports;
+        let (percent, alarm) = (ports.percent(), ports.is_alarming());
+        Self { source, destination, used: open, usable, percent, alarm }
+    }
+}
+
 /// The state of a back end.
 #[derive(Clone, Debug, Serialize)]
 pub struct BackendStatus {
@@ -59,6 +87,10 @@ pub struct BackendStatus {
     pub tls: &'static str,
     /// As whom we log in there: `forward`, `master`.
     pub login: &'static str,
+    /// The local addresses from which it is connected to; none where the kernel picks one.
+    pub source_addresses: Vec<IpAddr>,
+    /// The local ports of the pair of addresses that has the most connections; none before the first.
+    pub local_ports: Option<LocalPorts>,
     /// Logins that it accepted since the start.
     pub logins: u64,
     /// Logins that failed through its fault since the start.
@@ -80,6 +112,8 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         pop3_port: settings.ports.pop3,
         tls: settings.tls.word(),
         login: settings.login.word(),
+        source_addresses: settings.source_addresses.clone(),
+        local_ports: backend.sources.fullest().map(LocalPorts::from),
         logins: backend.counters.logins.load(Ordering::Relaxed),
         failures: backend.counters.failures.load(Ordering::Relaxed),
         last_failure: backend.counters.last_failure.lock().clone(),

@@ -152,6 +152,8 @@ reasons! {
     BackendStartTls = "backend-starttls", Backend;
     /// The back end sent bytes behind its OK to STARTTLS.
     BackendStartTlsInjection = "backend-starttls-injection", Backend;
+    /// No local address had a port left to connect to the back end from.
+    BackendNoPort = "backend-no-port", Backend;
     /// The back end greeted with PREAUTH.
     BackendPreauth = "backend-preauth", Backend;
     /// The back end greeted with BYE or -ERR.

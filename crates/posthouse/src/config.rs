@@ -1,5 +1,5 @@
 //! The configuration: read once at the top, checked as a whole, and turned into what each room needs.
-//! Nothing here opens a socket or changes a file.
+//! Nothing here speaks to anybody or changes a file.
 
 mod check;
 mod expand;

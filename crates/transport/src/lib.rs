@@ -9,11 +9,13 @@ mod join;
 mod listen;
 mod scratch;
 mod socket;
+mod sources;
 mod stream;
 pub mod tls;
 
-pub use connect::{ConnectFailure, connect};
+pub use connect::{ConnectFailure, NoLocalPort, connect};
 pub use converse::{Lost, converse};
 pub use join::{Direction, Ended, Pair, Watch};
 pub use listen::{Listener, bind};
+pub use sources::{PortsUsed, Sources, try_source, usable_ports};
 pub use stream::{Received, Stream};

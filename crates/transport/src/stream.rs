@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     Watch,
     scratch::{self, Outgoing, Scratch},
+    sources::LocalPort,
     tls::session::{Progress, Session},
 };
 
@@ -34,6 +35,8 @@ pub struct Stream {
     tls: Option<Box<Tls>>,
     /// What the socket has not taken yet, ready for the wire.
     unsent: Option<Box<Unsent>>,
+    /// Of a connection that we opened; held, never read: it counts as long as the socket is there.
+    _port: Option<LocalPort>,
 }
 
 struct Tls {
@@ -59,7 +62,12 @@ pub enum Received {
 impl Stream {
     /// A connection without TLS so far.
     pub fn plain(tcp: TcpStream) -> Self {
-        Self { tcp, tls: None, unsent: None }
+        Self { tcp, tls: None, unsent: None, _port: None }
+    }
+
+    /// A connection that we opened, by a port that is counted as long as it lasts.
+    pub(crate) fn from_port(tcp: TcpStream, port: LocalPort) -> Self {
+        Self { _port: Some(port), ..Self::plain(tcp) }
     }
 
     /// Our own end's address.

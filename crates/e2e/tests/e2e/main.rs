@@ -25,6 +25,7 @@ mod privileges;
 mod program;
 mod relay;
 mod right_door;
+mod sources;
 mod stopping;
 mod tls;
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         identity::cases(),
         logins::cases(),
         failures::cases(),
+        sources::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }

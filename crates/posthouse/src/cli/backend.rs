@@ -39,9 +39,17 @@ struct Row {
     pop3_port: u16,
     tls: String,
     login: String,
+    local_ports: Option<LocalPorts>,
     logins: u64,
     failures: u64,
     last_failure: Option<LastFailure>,
+}
+
+#[derive(Deserialize)]
+struct LocalPorts {
+    percent: usize,
+    usable: usize,
+    alarm: bool,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +75,18 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     output.print(&list, |_| {
         table(
-            ["NAME", "HOSTS", "IMAP", "POP3", "TLS", "LOGIN", "LOGINS", "FAILURES", "LAST FAILURE"],
+            [
+                "NAME",
+                "HOSTS",
+                "IMAP",
+                "POP3",
+                "TLS",
+                "LOGIN",
+                "LOCAL PORTS",
+                "LOGINS",
+                "FAILURES",
+                "LAST FAILURE",
+            ],
             rows.into_iter().map(|row| {
                 let last = row.last_failure.map_or_else(
                     || "-".into(),
@@ -82,6 +101,7 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
                     row.pop3_port.to_string(),
                     row.tls,
                     row.login,
+                    row.local_ports.map_or_else(|| "-".into(), |ports| ports.shown()),
                     row.logins.to_string(),
                     row.failures.to_string(),
                     last,
@@ -89,6 +109,13 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
             }),
         )
     })
+}
+
+impl LocalPorts {
+    fn shown(&self) -> String {
+        let alarm = if self.alarm { ", alarm" } else { "" };
+        format!("{} % of {}{alarm}", self.percent, self.usable)
+    }
 }
 
 /// Reads what is shown of an answer whose rest is passed on as it is.

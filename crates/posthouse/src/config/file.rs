@@ -134,6 +134,8 @@ table! {
         "address" = addresses: Listed<Host>,
         "imap_port" = imap_port: u16,
         "pop3_port" = pop3_port: u16,
+        /// The local addresses to connect from, in turn.
+        "source_addresses" = source_addresses: Listed<IpAddr>,
         "tls" = tls: TlsMode,
         /// Whether the certificate is verified.
         "verify" = verify: bool,
@@ -306,6 +308,19 @@ impl Read for Mechanism {
         let offered = Self::ALL.into_iter().filter(|mechanism| *mechanism != Self::External);
         let words: Vec<_> = offered.map(|mechanism| (mechanism.word(), mechanism)).collect();
         reader.word(value, "a way to log in", &words)
+    }
+}
+
+/// An address of one host.
+impl Read for IpAddr {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(value, "an IP address", |text| match text.parse::<Self>() {
+            Ok(ip) if ip.is_unspecified() || ip.is_multicast() => {
+                Err("it is no host's own address")
+            }
+            Ok(ip) => Ok(ip),
+            Err(_) => Err("write it as in \"10.0.0.1\" or \"2001:db8::1\""),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use transport::{ConnectFailure, Listener, bind, connect};
+use transport::{ConnectFailure, Listener, Sources, Stream, bind};
 
 use crate::within;
 
@@ -12,6 +12,19 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 fn any(ip: &str) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), 0)
+}
+
+/// From where the kernel likes.
+async fn connect(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    limit: Duration,
+) -> Result<(Stream, SocketAddr), ConnectFailure> {
+    transport::connect(addresses, &Sources::new(vec![], 100), limit).await
+}
+
+/// From these addresses.
+fn sources(addresses: &[&str]) -> Sources {
+    Sources::new(addresses.iter().map(|ip| ip.parse().unwrap()).collect(), 100)
 }
 
 /// A port that nobody listens on.
@@ -109,6 +122,57 @@ async fn a_black_hole_costs_its_deadline_and_then_the_next_address_is_tried() {
         let alive = bind(any("127.0.0.1")).unwrap();
         let (_, chosen) = connect([hole, alive.local_addr().unwrap()], limit).await.ok().unwrap();
         assert_ne!(chosen, hole);
+    };
+    within(work).await;
+}
+
+#[tokio::test]
+async fn connections_come_from_the_listed_addresses_in_turn_and_are_counted_while_they_last() {
+    let work = async {
+        for (host, listed) in
+            [("127.0.0.1", ["127.0.0.2", "127.0.0.3"].as_slice()), ("::1", ["::1"].as_slice())]
+        {
+            let socket = bind(any(host)).unwrap();
+            let to = socket.local_addr().unwrap();
+            // One of the other family stands between them.
+            let other = if to.is_ipv4() { "::1" } else { "127.0.0.2" };
+            let sources = sources(&[&[other], listed].concat());
+            let mut held = Vec::new();
+            for at in 0..4 {
+                let (stream, _) = transport::connect([to], &sources, LIMIT).await.unwrap();
+                let from = stream.local_address().unwrap().ip().to_string();
+                assert_eq!(from, listed[at % listed.len()]);
+                held.push(stream);
+            }
+            let fullest = sources.fullest().unwrap();
+            assert_eq!((fullest.destination, fullest.open), (to, 4 / listed.len()));
+            drop(held);
+            assert_eq!(sources.fullest().unwrap().open, 0);
+        }
+    };
+    within(work).await;
+}
+
+#[tokio::test]
+async fn an_address_without_a_port_is_passed_over_and_without_any_all_are_told() {
+    let work = async {
+        let socket = bind(any("127.0.0.1")).unwrap();
+        let to = socket.local_addr().unwrap();
+        // Of no host (RFC 1112 section 4): the kernel says the same as for an address without a port left.
+        let some = sources(&["240.0.0.1", "127.0.0.2"]);
+        for _ in 0..3 {
+            let (stream, _) = transport::connect([to], &some, LIMIT).await.unwrap();
+            assert_eq!(stream.local_address().unwrap().ip().to_string(), "127.0.0.2");
+        }
+        let none = sources(&["240.0.0.1", "240.0.0.2"]);
+        match transport::connect([to], &none, LIMIT).await {
+            Err(failure @ ConnectFailure::NoLocalPort(..)) => {
+                let told = failure.to_string();
+                assert!(told.contains("240.0.0.1") && told.contains("240.0.0.2"), "{told}");
+            }
+            other => panic!("{:?}", other.err()),
+        }
+        assert!(none.fullest().is_none_or(|fullest| fullest.open == 0));
     };
     within(work).await;
 }

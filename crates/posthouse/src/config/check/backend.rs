@@ -1,6 +1,6 @@
 //! `[backend.NAME]`: the servers that hold mail.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use ::directory::KnownBackend;
 use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports};
@@ -70,12 +70,14 @@ fn backend(
     if mode == TlsMode::None {
         warn_of_clear_text(table, &hosts, reader);
     }
+    let source_addresses = source_addresses(table, &hosts, purpose, reader);
     let verify = verify(table, mode, purpose, reader);
     let login = login(table, purpose, reader);
     let settings = login.map(|login| BackendSettings {
         name: name.value.clone(),
         hosts: hosts.iter().map(|host| host.value.clone()).collect(),
         ports,
+        source_addresses,
         tls: match mode {
             TlsMode::Implicit => backends::Tls::Implicit,
             TlsMode::None => backends::Tls::None,
@@ -101,6 +103,40 @@ fn hosts(name: &At<BackendName>, table: &file::Backend, reader: &mut Reader<'_>)
         reader.note(Mistake::error(span, title).help(help));
     }
     listed.map_or_else(Vec::new, |listed| listed.value.0.clone())
+}
+
+/// From where to connect.
+fn source_addresses(
+    table: &file::Backend,
+    hosts: &[At<Host>],
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Vec<IpAddr> {
+    let Some(listed) = table.source_addresses.given() else { return Vec::new() };
+    let sources = &listed.value.0;
+    if sources.is_empty() {
+        let mistake = Mistake::error(&listed.span, "there is no address in this list");
+        reader.note(mistake.help("leave it out to let the system pick one"));
+    }
+    for source in sources.iter().filter(|_| purpose.reads_files()) {
+        if let Err(error) = transport::try_source(source.value) {
+            let title = format!("nothing can connect from {}: {error}", source.value);
+            let help = "give this address to one of the machine's interfaces; meanwhile the others \
+                        are used";
+            reader.note(Mistake::warning(&source.span, title).help(help));
+        }
+    }
+    for host in hosts.iter().filter(|_| !sources.is_empty()) {
+        let Host::Ip(ip) = &host.value else { continue };
+        if !sources.iter().any(|source| source.value.is_ipv4() == ip.is_ipv4()) {
+            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            let title = format!("no source address is an {family} address, as this host has");
+            let help = "add one; without it the system picks where connections to it come from";
+            let mistake = Mistake::warning(&host.span, title).help(help);
+            reader.note(mistake.other(&listed.span, "these are of the other family"));
+        }
+    }
+    sources.iter().map(|at| at.value).collect()
 }
 
 /// Warns of the first address to which the way leads out of this machine.
