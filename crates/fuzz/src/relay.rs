@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows commands or responses.
 
-use model::Protocol;
+use model::{Protocol, Reason};
 use proto::relay::{Event, Framer, Lost, Step};
 
 use crate::input::Input;
@@ -81,7 +81,7 @@ impl Session {
         }
         if input.is_set(1) && turn == usize::from(input.choice) {
             self.goodbye = true;
-            self.framer.say_goodbye("go");
+            self.framer.say_goodbye(Reason::Kicked);
         }
         self.moves();
     }

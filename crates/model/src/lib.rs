@@ -4,6 +4,7 @@
 //! once, so that whoever holds one need not check it again.
 
 mod address;
+mod change;
 mod credentials;
 mod name;
 mod protocol;
@@ -13,6 +14,7 @@ mod secret;
 mod session;
 
 pub use address::{DnsName, Host, HostPort, InvalidAddress};
+pub use change::{Change, MailboxChanged, Scope};
 pub use credentials::{Credentials, Mechanism, Mechanisms, Proof};
 pub use name::{BackendName, CanonicalUser, InvalidBackendName, InvalidUserName, UserName};
 pub use protocol::Protocol;

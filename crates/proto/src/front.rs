@@ -259,31 +259,6 @@ impl Machine for Front {
     }
 }
 
-/// The last line to a client whose connection we end before its login: whole, with its line end.
-pub fn farewell(protocol: Protocol, reason: Reason) -> Vec<u8> {
-    let (ours, text) = match reason {
-        Reason::ClientLineTooLong => (false, "Line too long"),
-        Reason::ClientLiteralTooLong => (false, "Literal too long"),
-        Reason::ClientProtocol => (false, "Protocol error"),
-        Reason::ClientStartTlsInjection => (false, "Nothing may follow before TLS"),
-        Reason::ClientTimeout => (false, "Too slow"),
-        Reason::ClientTooManyCommands => (false, "Too many commands before login"),
-        Reason::LimitAddress => (true, "Too many connections from your address"),
-        Reason::LimitConnections | Reason::LimitListener => (true, "Too many connections"),
-        Reason::NoLogin => (false, "Logging out"),
-        Reason::Shutdown => (true, "Shutting down"),
-        _ => (true, "Try again later"),
-    };
-    let start = match (protocol, ours) {
-        (Protocol::Imap, false) => "* BYE ",
-        (Protocol::Imap, true) => "* BYE [UNAVAILABLE] ",
-        (Protocol::Pop3, false) if reason == Reason::NoLogin => "+OK ",
-        (Protocol::Pop3, false) => "-ERR ",
-        (Protocol::Pop3, true) => "-ERR [SYS/TEMP] ",
-    };
-    format!("{start}{text}\r\n").into_bytes()
-}
-
 /// How long a line may be of which this is known: `sasl_line` where it begins with a command that carries a
 /// SASL response. Only as many bytes are looked at as any line may have, so that the answer does not depend
 /// on how the line was cut.

@@ -6,6 +6,7 @@
 pub mod back;
 mod buffer;
 pub mod capability;
+mod farewell;
 pub mod front;
 pub mod identity;
 pub mod imap;
@@ -17,4 +18,5 @@ pub mod proxy_protocol;
 pub mod relay;
 pub mod sasl;
 
+pub use farewell::farewell;
 pub use machine::{Machine, Step};

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use model::Protocol;
+use model::{Protocol, Reason, Scope};
 
-use crate::{imap, pop3};
+use crate::{farewell, imap, pop3};
 
 /// What is to be done next with the bytes of one direction.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,23 +43,8 @@ pub enum Event {
 pub struct Changed {
     /// Which part of the account.
     pub scope: Scope,
-    /// The mailbox that the command names, as the client wrote it, without quoting: modified UTF-7, or
-    /// UTF-8 where the client enabled that. None if it names none, or if its name takes up more than
-    /// 1 KiB. Of RENAME, the old name.
+    /// The mailbox that the command names, as [`model::MailboxChanged`] has it.
     pub mailbox: Option<Vec<u8>>,
-}
-
-/// Which part of an account a command may have changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scope {
-    /// Which mailboxes there are or are subscribed to.
-    List,
-    /// Messages of the mailbox that the command names.
-    Named,
-    /// Messages, or their flags, of the selected mailbox.
-    Selected,
-    /// Messages of the selected mailbox and of the one that the command names.
-    SelectedAndNamed,
 }
 
 /// Framing is lost: nobody knows any more where what begins and ends. The owner closes, or relays what
@@ -153,15 +138,13 @@ impl Framer {
         }
     }
 
-    /// Wants the client to hear a goodbye (`* BYE text`, `-ERR text`) where its next response may begin,
-    /// whether a command is in flight or not. [`down`](Self::down) writes it there and says
-    /// [`Event::Farewell`]; after that it only says [`Step::Wait`]. Control characters of the text
-    /// become spaces.
-    pub fn say_goodbye(&mut self, text: &str) {
-        let text = text.replace(char::is_control, " ");
+    /// Wants the client to hear the [`farewell`] for this reason where its next response may begin, whether
+    /// a command is in flight or not. [`down`](Self::down) writes it there and says
+    /// [`Event::Farewell`]; after that it only says [`Step::Wait`].
+    pub fn say_goodbye(&mut self, reason: Reason) {
         match self {
-            Self::Imap(relay) => relay.say_goodbye(format!("* BYE {text}\r\n")),
-            Self::Pop3(relay) => relay.say_goodbye(format!("-ERR {text}\r\n")),
+            Self::Imap(relay) => relay.say_goodbye(farewell(Protocol::Imap, reason)),
+            Self::Pop3(relay) => relay.say_goodbye(farewell(Protocol::Pop3, reason)),
         }
     }
 
@@ -185,6 +168,14 @@ impl Framer {
             Self::Pop3(relay) => relay.at_boundary(),
         }
     }
+
+    /// Whether the back end has said what fits no command, so that there is no boundary any more.
+    pub fn is_doubtful(&self) -> bool {
+        match self {
+            Self::Imap(relay) => relay.is_doubtful(),
+            Self::Pop3(relay) => relay.is_doubtful(),
+        }
+    }
 }
 
 /// A goodbye on its way.
@@ -194,7 +185,7 @@ pub(crate) enum Goodbye {
     #[default]
     Unwanted,
     /// To be said where the next response may begin.
-    Wanted(String),
+    Wanted(Vec<u8>),
     /// Said; the owner has yet to be told.
     Written,
     /// The owner has been told.
@@ -207,7 +198,7 @@ impl Goodbye {
         match self {
             Self::Unwanted => None,
             Self::Wanted(words) => {
-                let words = std::mem::take(words).into_bytes();
+                let words = std::mem::take(words);
                 *self = Self::Written;
                 Some(Step::Write(words))
             }

@@ -3,6 +3,7 @@
 //! Nothing here checks a password or speaks HTTP. After login nothing here understands what is said.
 
 mod bind;
+mod changes;
 mod closing;
 mod departures;
 mod limits;
@@ -17,6 +18,7 @@ mod talk;
 mod throttle;
 
 pub use bind::{BindError, Bound, bind};
+pub use changes::Changes;
 pub use serve::{Running, serve};
-pub use sessions::{SessionView, Sessions};
+pub use sessions::{Hold, SessionHold, SessionView, Sessions};
 pub use settings::{Limits, ListenerSettings, ListenerTls, Settings};

@@ -216,7 +216,9 @@ impl Talk<'_> {
     async fn welcome(mut self, mut front: Front, admitted: Admitted) -> Result<Established, End> {
         let Admitted { user, mut entered } = admitted;
         // Nobody could follow the stream behind either command: the next login would get past routing.
-        let framed = self.visitor.listener.clean_bye || entered.welcome.unauthenticate;
+        let framed = self.visitor.listener.clean_bye
+            || entered.welcome.unauthenticate
+            || self.visitor.shared.sessions.need_framing(&user);
         if framed && let Some(list) = &mut entered.welcome.capabilities {
             list.retain(|capability| !is_compression(capability));
         }
@@ -239,6 +241,7 @@ impl Talk<'_> {
             client: self.visitor.client,
             backend: entered.backend,
             tls: self.client.tls_version(),
+            framed,
         };
         tracing::debug!(
             target: "login",
@@ -275,6 +278,6 @@ pub(crate) fn no_room(protocol: Protocol, tls: &ListenerTls, reason: Reason) -> 
     match tls {
         // It waits for a handshake and could not read them.
         ListenerTls::Implicit(_) => Vec::new(),
-        ListenerTls::None | ListenerTls::StartTls(_) => front::farewell(protocol, reason),
+        ListenerTls::None | ListenerTls::StartTls(_) => proto::farewell(protocol, reason),
     }
 }

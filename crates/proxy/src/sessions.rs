@@ -1,22 +1,29 @@
 //! Who is logged in: the registry, and the sweeper that ends what is idle.
 
+mod hold;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
-use model::{BackendName, CanonicalUser, Protocol, Reason, SessionId};
+use model::{BackendName, CanonicalUser, MailboxChanged, Protocol, Reason, SessionId};
 use parking_lot::Mutex;
+use proto::relay::Changed;
 use serde::Serialize;
-use transport::{Direction, Watch};
+use transport::{Direction, Standing, Watch};
+
+use self::hold::Holds;
+pub use self::hold::{Hold, SessionHold};
+use crate::changes::{Changes, Feed};
 
 use crate::{Limits, departures::Departures};
 
@@ -30,8 +37,7 @@ const GOES_ON: u8 = u8::MAX;
 /// All logged-in sessions.
 pub struct Sessions {
     shards: [Mutex<HashMap<SessionId, Arc<Entry>>>; SHARDS],
-    /// The sweeper's rounds so far: a clock that costs a relay nothing to read.
-    round: Arc<AtomicU32>,
+    common: Arc<Common>,
     /// The reason for which all are ended, also those that enter later, or [`GOES_ON`].
     closing: AtomicU8,
     /// Sessions by user, where their number is limited.
@@ -40,10 +46,19 @@ pub struct Sessions {
     departures: Departures,
 }
 
+/// What all sessions share.
+#[derive(Default)]
+struct Common {
+    /// The sweeper's rounds so far: a clock that costs a relay nothing to read.
+    round: AtomicU32,
+    holds: Holds,
+    feed: Arc<Feed>,
+}
+
 /// One logged-in session: what the relay and the operator share.
 pub(crate) struct Entry {
     pub(crate) who: Who,
-    round: Arc<AtomicU32>,
+    common: Arc<Common>,
     started: Instant,
     up: AtomicU64,
     down: AtomicU64,
@@ -51,6 +66,9 @@ pub(crate) struct Entry {
     active: AtomicU32,
     /// The reason for which it is to end, or [`GOES_ON`].
     end: AtomicU8,
+    /// Whether it is to be held.
+    hold: AtomicBool,
+    standing: Mutex<Standing>,
     relay: AtomicWaker,
 }
 
@@ -62,6 +80,8 @@ pub(crate) struct Who {
     pub(crate) client: SocketAddr,
     pub(crate) backend: BackendName,
     pub(crate) tls: Option<&'static str>,
+    /// Whether the relay follows the protocol.
+    pub(crate) framed: bool,
 }
 
 /// A session as it is shown.
@@ -93,7 +113,7 @@ impl Sessions {
         let per_user = limits.sessions_per_user;
         Arc::new(Self {
             shards: Default::default(),
-            round: Arc::default(),
+            common: Arc::default(),
             closing: AtomicU8::new(GOES_ON),
             by_user: (per_user > 0).then(Mutex::default),
             per_user,
@@ -124,6 +144,19 @@ impl Sessions {
         self.shard(id).lock().get(&id).map(|entry| entry.end(Reason::Kicked)).is_some()
     }
 
+    /// Follows what sessions change from now on, with room for so many changes that were not taken yet;
+    /// none if somebody follows them already. Sessions that are open already and whose relay does not
+    /// follow the protocol tell nothing.
+    pub fn changes(&self, room: usize) -> Option<Changes> {
+        self.common.feed.follow(room)
+    }
+
+    /// Whether the relay of a new session of this user has to follow the protocol, for a hold or for who
+    /// follows changes.
+    pub(crate) fn need_framing(&self, user: &CanonicalUser) -> bool {
+        self.common.feed.is_followed() || self.common.holds.are_for(user)
+    }
+
     /// Ends all sessions, and those that enter from now on.
     pub(crate) fn end_all(&self, reason: Reason) {
         self.closing.store(reason as u8, Ordering::SeqCst);
@@ -137,12 +170,14 @@ impl Sessions {
         let id = who.id;
         let entry = Arc::new(Entry {
             who,
-            round: Arc::clone(&self.round),
+            common: Arc::clone(&self.common),
             started,
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
-            active: AtomicU32::new(self.round.load(Ordering::Relaxed)),
+            active: AtomicU32::new(self.common.round.load(Ordering::Relaxed)),
             end: AtomicU8::new(GOES_ON),
+            hold: AtomicBool::new(false),
+            standing: Mutex::default(),
             relay: AtomicWaker::new(),
         });
         if let Some(by_user) = &self.by_user {
@@ -152,6 +187,7 @@ impl Sessions {
         self.shard(id).lock().insert(id, Arc::clone(&entry));
         // Asked for after the insertion, so that whoever closes meanwhile sees the one or the other.
         entry.end_if(self.closing.load(Ordering::SeqCst));
+        self.common.holds.apply(&entry);
         Membership { sessions: Arc::clone(self), entry }
     }
 
@@ -167,7 +203,7 @@ impl Sessions {
     /// Ends what has been idle for all rounds of the limit, and lets the other relays look around: one
     /// that waits for a peer to read does not hear of the other peer's reset by itself.
     fn next_round(&self) {
-        let round = self.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let round = self.common.round.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         for shard in &self.shards {
             for entry in shard.lock().values() {
                 if round.wrapping_sub(entry.active.load(Ordering::Relaxed)) > ROUNDS {
@@ -211,6 +247,9 @@ impl Drop for Membership {
         let Who { id, user, backend, .. } = &self.entry.who;
         self.sessions.shard(*id).lock().remove(id);
         self.sessions.departures.depart(backend);
+        if self.entry.wants_hold() {
+            self.sessions.common.holds.tell();
+        }
         if let Some(by_user) = &self.sessions.by_user {
             let mut by_user = by_user.lock();
             if let Some(count) = by_user.get_mut(user) {
@@ -268,7 +307,7 @@ impl Watch for Entry {
         // One relay writes, so that no atomic addition is needed.
         let bytes = counter.load(Ordering::Relaxed).saturating_add(bytes as u64);
         counter.store(bytes, Ordering::Relaxed);
-        self.active.store(self.round.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.active.store(self.common.round.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -276,12 +315,27 @@ impl Watch for Entry {
         if self.end.load(Ordering::Acquire) == GOES_ON { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    fn goodbye(&self) -> &'static str {
-        match self.asked() {
-            Reason::Idle => "Idle for too long",
-            Reason::Kicked => "Session ended by the administrator",
-            _ => "Server shutting down",
-        }
+    fn reason(&self) -> Reason {
+        self.asked()
+    }
+
+    fn changed(&self, changed: &Changed) {
+        let Who { user, backend, .. } = &self.who;
+        self.common.feed.tell(user, || MailboxChanged {
+            user: user.clone(),
+            backend: backend.clone(),
+            scope: changed.scope,
+            mailbox: changed.mailbox.clone(),
+        });
+    }
+
+    fn wants_hold(&self) -> bool {
+        self.hold.load(Ordering::Acquire)
+    }
+
+    fn stands(&self, standing: Standing) {
+        *self.standing.lock() = standing;
+        self.common.holds.tell();
     }
 }
 
@@ -303,6 +357,7 @@ mod tests {
             client: ([192, 0, 2, 1], 1).into(),
             backend: BackendName::new("a").unwrap(),
             tls: None,
+            framed: true,
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use backends::Client;
 use model::Reason;
 use proto::{
-    front::{self, Event, Front},
+    front::{Event, Front},
     identity::{self, Claims, Identity, SessionName, Transport},
     proxy_protocol::{self, Header, Parsed},
 };
@@ -138,7 +138,7 @@ impl Talk<'_> {
 
     /// Says why and closes.
     pub(crate) async fn send_away(&mut self, reason: Reason) -> End {
-        let words = front::farewell(self.visitor.listener.protocol, reason);
+        let words = proto::farewell(self.visitor.listener.protocol, reason);
         let limit = if reason == Reason::Shutdown { LAST_WORDS } else { GOODBYE };
         // It may not even read that; the close below has its own limit.
         let _ = timeout(limit, self.client.write_all(&words)).await;

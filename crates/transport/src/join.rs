@@ -12,10 +12,11 @@ use std::{
     time::Duration,
 };
 
+use model::Reason;
 use proto::relay::{Changed, Framer, Lost};
 use tokio::time::timeout;
 
-use self::framed::{Framing, Goodbye, Sides, Trouble};
+use self::framed::{Framing, Sides, Trouble};
 use crate::{Stream, scratch};
 
 /// How long the client may take to read our last words and close.
@@ -50,10 +51,36 @@ pub trait Watch {
         let _ = changed;
     }
 
-    /// What a framed relay tells the client when it is ended.
-    fn goodbye(&self) -> &'static str {
-        "Session ended"
+    /// Why a framed relay is ended, from which follows what the client is told.
+    fn reason(&self) -> Reason {
+        Reason::Shutdown
     }
+
+    /// Whether a framed relay is to stop where the next command would begin. Asked whenever it is polled:
+    /// whoever changes the answer wakes it.
+    fn wants_hold(&self) -> bool {
+        false
+    }
+
+    /// How far a framed relay has come to a hold. Told whenever it is polled while one is wanted, and once
+    /// when none is any more. Called within a poll; must not block.
+    fn stands(&self, standing: Standing) {
+        let _ = standing;
+    }
+}
+
+/// How far a framed relay has come to a hold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// Bytes move: nobody wants a hold, or a command is in flight (IDLE: until DONE was answered).
+    #[default]
+    Moving,
+    /// It stands between a response and the next command, has delivered all it read except what the
+    /// client sent ahead, and neither reads nor writes until it is released.
+    Held,
+    /// The back end has said what fits no command, so that nobody knows any more whether one is in
+    /// flight. It goes on as if nobody wanted a hold.
+    Doubtful,
 }
 
 /// How a relay ended.
@@ -127,9 +154,7 @@ impl Pair {
         from_backend: Vec<u8>,
         framer: Framer,
     ) -> Self {
-        let (up, down) = (from_client, from_backend);
-        let framing = Framing { framer, up, down, goodbye: Goodbye::No };
-        let framing = Some(Box::new(framing));
+        let framing = Some(Box::new(Framing::new(framer, from_client, from_backend)));
         Self { client, backend, up: Flow::Held, down: Flow::Held, framing }
     }
 
@@ -147,8 +172,7 @@ impl Pair {
     /// Goes on until the goodbye has been written, as long as that may take.
     async fn say_goodbye(&mut self, watch: &impl Watch) {
         if let Some(framing) = &mut self.framing {
-            framing.framer.say_goodbye(watch.goodbye());
-            framing.goodbye = Goodbye::Asked;
+            framing.ask_goodbye(watch.reason());
         }
         // Past the limit, or when a side is lost meanwhile, it ends without.
         let _ = timeout(BETWEEN_RESPONSES, poll_fn(|cx| self.poll_goodbye(cx, watch))).await;
@@ -158,8 +182,8 @@ impl Pair {
         if self.pump(cx, watch).is_some() {
             return Poll::Ready(());
         }
-        match self.framing.as_ref().map(|framing| framing.goodbye) {
-            Some(Goodbye::Asked) => Poll::Pending,
+        match &self.framing {
+            Some(framing) if framing.has_yet_to_say_goodbye() => Poll::Pending,
             _ => self.client.poll_flush(cx).map(|_| ()),
         }
     }
@@ -253,15 +277,19 @@ impl Pair {
             .or_else(|fault| self.fault(Direction::Down, fault))
     }
 
+    /// A fault on the way up ends nothing: then it is tried again without.
     fn pump_framed(&mut self, cx: &mut Context<'_>, watch: &impl Watch) -> Result<(), Ended> {
-        let Self { client, backend, up, down, framing } = self;
-        let Some(framing) = framing else { return Ok(()) };
-        let mut sides = Sides { client, backend, up, down };
-        match framing.pump(cx, &mut sides, watch) {
-            Ok(()) => Ok(()),
-            Err((direction, Trouble::Fault(fault))) => self.fault(direction, fault),
-            Err((_, Trouble::Lost(lost))) => Err(Ended::Unframed(lost)),
+        for _ in 0..2 {
+            let Self { client, backend, up, down, framing } = self;
+            let Some(framing) = framing else { return Ok(()) };
+            let mut sides = Sides { client, backend, up, down };
+            match framing.pump(cx, &mut sides, watch) {
+                Ok(()) => return Ok(()),
+                Err((direction, Trouble::Fault(fault))) => self.fault(direction, fault)?,
+                Err((_, Trouble::Lost(lost))) => return Err(Ended::Unframed(lost)),
+            }
         }
+        Ok(())
     }
 
     /// What a fault in a direction means. One ends nothing: what a dying back end said last still
@@ -298,8 +326,7 @@ fn is_truncation(error: &io::Error) -> bool {
 /// Moves bytes one way as long as source and sink allow. Never reads while the sink has not taken what
 /// was read before: a slow reader holds one buffer's worth and no more.
 ///
-/// `was_reset` says that the source's connection has been found reset while writing to it. The kernel
-/// tells that once, and shows the reader an ordinary end.
+/// `was_reset` says that the source's connection has been found reset while writing to it.
 fn pump(
     cx: &mut Context<'_>,
     direction: Direction,
@@ -316,10 +343,8 @@ fn pump(
                 poll_end(cx, direction, sink).map_err(Fault::Sink).map_ok(|()| *flow = Flow::Shut)
             }
             Flow::Held => match poll_transfer(cx, source, sink) {
-                Poll::Ready(Ok(0)) if was_reset && !source.is_tls() => {
-                    Poll::Ready(Err(Fault::Source(io::ErrorKind::ConnectionReset.into())))
-                }
                 Poll::Ready(Ok(0)) => {
+                    end_of(source, was_reset)?;
                     if direction == Direction::Up {
                         sink.queue_close();
                     }
@@ -345,6 +370,15 @@ fn poll_end(cx: &mut Context<'_>, direction: Direction, sink: &mut Stream) -> Po
         Direction::Down => sink.poll_flush(cx),
         Direction::Up => sink.poll_shut(cx),
     }
+}
+
+/// Whether the end of a source is one. A connection that was found reset while writing to it is told of
+/// once by the kernel, and then shows the reader an ordinary end.
+fn end_of(source: &Stream, was_reset: bool) -> Result<(), Fault> {
+    if was_reset && !source.is_tls() {
+        return Err(Fault::Source(io::ErrorKind::ConnectionReset.into()));
+    }
+    Ok(())
 }
 
 /// Reads once and writes what was read. Ready with the plain bytes moved, none at the source's end.

@@ -15,7 +15,7 @@ pub mod tls;
 
 pub use connect::{ConnectFailure, NoLocalPort, connect};
 pub use converse::{Lost, converse};
-pub use join::{Direction, Ended, Pair, Watch};
+pub use join::{Direction, Ended, Pair, Standing, Watch};
 pub use listen::{Listener, bind};
 pub use sources::{PortsUsed, Sources, try_source, usable_ports};
 pub use stream::{Received, Stream};

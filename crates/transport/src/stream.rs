@@ -284,6 +284,11 @@ impl Stream {
         self.unsent = None;
     }
 
+    /// Whether the socket has not taken all yet.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent.is_some()
+    }
+
     /// Whether it owns no buffer.
     #[cfg(test)]
     pub(crate) fn holds_nothing(&self) -> bool {

@@ -13,13 +13,12 @@ use super::commands::{Head, head, is_authenticate, needs_login};
 use super::syntax::{Announced, Command, Framed, Framer, Words};
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
-    Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, Welcome, farewell, is_http, is_loop,
-    line_limit,
+    Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, Welcome, is_http, is_loop, line_limit,
 };
 use crate::identity::{Claims, ClientId};
 use crate::outbox::Outbox;
 use crate::sasl::{self, Exchange, Outcome};
-use crate::{Machine, Step};
+use crate::{Machine, Step, farewell};
 
 /// The machine for one connection.
 pub struct Front {

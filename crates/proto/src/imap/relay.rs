@@ -76,7 +76,7 @@ impl Relay {
     }
 
     /// Wants these words said where a response may begin.
-    pub(crate) fn say_goodbye(&mut self, words: String) {
+    pub(crate) fn say_goodbye(&mut self, words: Vec<u8>) {
         if self.goodbye.is_unwanted() {
             self.goodbye = Goodbye::Wanted(words);
         }
@@ -91,6 +91,11 @@ impl Relay {
     pub(crate) fn at_boundary(&self) -> bool {
         let nothing_to_say = self.instead.is_empty() && self.goodbye.is_unwanted();
         nothing_to_say && !self.in_flight() && self.down.at_start() && !self.doubtful
+    }
+
+    /// Whether the back end has said what fits no command.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Whether something is to be said before the next byte is dealt with.

@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 use super::capability;
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
-    Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, farewell, is_http, is_loop, line_limit,
+    Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, is_http, is_loop, line_limit,
 };
 use crate::identity::Claims;
 use crate::outbox::Outbox;
 use crate::sasl::{self, Exchange, Outcome};
-use crate::{Machine, Step};
+use crate::{Machine, Step, farewell};
 
 /// Commands that need a login, told from unknown ones to be of help.
 const AFTER_LOGIN: [&[u8]; 10] =

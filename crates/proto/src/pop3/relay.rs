@@ -5,8 +5,9 @@
 use std::collections::VecDeque;
 
 use memchr::{memchr, memmem};
+use model::Scope;
 
-use crate::relay::{Changed, Event, Goodbye, Scope, Step};
+use crate::relay::{Changed, Event, Goodbye, Step};
 
 /// The most commands that wait at a time. A client that sends more is not read from until answers
 /// come.
@@ -142,7 +143,7 @@ impl Relay {
     }
 
     /// Wants these words said where a response may begin.
-    pub(crate) fn say_goodbye(&mut self, words: String) {
+    pub(crate) fn say_goodbye(&mut self, words: Vec<u8>) {
         if self.goodbye.is_unwanted() {
             self.goodbye = Goodbye::Wanted(words);
         }
@@ -158,6 +159,11 @@ impl Relay {
     pub(crate) fn at_boundary(&self) -> bool {
         let between = !self.in_flight() && self.down == Down::Start;
         between && self.goodbye.is_unwanted() && !self.doubtful
+    }
+
+    /// Whether the back end has said what fits no command.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     fn say(&mut self) -> Option<Step> {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use model::{Mechanisms, Protocol, Reason, Refusal, Secret, UserName};
 use proto::back::{self, Back, How, Login, Tls, Whose};
-use proto::front::{self, Front, Limits, Privacy, Said, farewell};
+use proto::farewell;
+use proto::front::{self, Front, Limits, Privacy, Said};
 use proto::{Machine, Step};
 
 /// What back ends say of a login, without IMAP's tag.
@@ -94,7 +95,7 @@ fn table(protocol: Protocol, verdicts: &[&str]) -> String {
         let seen = seen(protocol, reason.refusal(), Said::default(), false);
         writeln!(table, "{reason}: {seen}").unwrap();
     }
-    table.push_str("\n# Why we end a connection before its login, and the client's last line.\n");
+    table.push_str("\n# Why we end a connection, and the client's last line.\n");
     for reason in Reason::ALL {
         let line = String::from_utf8(farewell(protocol, *reason)).unwrap();
         writeln!(table, "{reason}: {}", line.strip_suffix("\r\n").unwrap()).unwrap();

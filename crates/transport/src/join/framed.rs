@@ -1,5 +1,5 @@
 //! The framed relay: bytes both ways as in the blind one, but it knows where commands and responses
-//! begin and end, and can say goodbye between two of them.
+//! begin and end, can say goodbye between two of them, and can be held there.
 //!
 //! What the lines mean stays unknown here: the framer is asked, step by step.
 
@@ -8,9 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use model::Reason;
 use proto::relay::{Event, Framer, Lost, Step};
 
-use super::{Direction, Fault, Flow, ROUNDS, Watch, poll_end};
+use super::{Direction, Fault, Flow, ROUNDS, Standing, Watch, end_of, poll_end};
 use crate::{
     Stream,
     scratch::{self, Outgoing},
@@ -18,17 +19,19 @@ use crate::{
 
 /// What a framed relay has beyond a blind one.
 pub(super) struct Framing {
-    pub(super) framer: Framer,
+    framer: Framer,
     /// Bytes of the client that may not go on yet: less than was read at once.
-    pub(super) up: Vec<u8>,
+    up: Vec<u8>,
     /// Bytes of the back end that may not go on yet.
-    pub(super) down: Vec<u8>,
-    pub(super) goodbye: Goodbye,
+    down: Vec<u8>,
+    goodbye: Goodbye,
+    /// How far it has come to a hold, as its watcher knows.
+    standing: Standing,
 }
 
 /// Whether the client is told why its session ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Goodbye {
+enum Goodbye {
     /// Nobody asked for the end.
     No,
     /// It is told where its next response may begin.
@@ -57,6 +60,8 @@ struct Lane<'l> {
     source: &'l mut Stream,
     sink: &'l mut Stream,
     flow: &'l mut Flow,
+    /// Whether the source has been found reset while writing to it.
+    was_reset: bool,
     kept: &'l mut Vec<u8>,
     goodbye: &'l mut Goodbye,
 }
@@ -70,20 +75,71 @@ pub(super) struct Sides<'s> {
 }
 
 impl Framing {
-    /// Moves what can be moved. An answer may unblock the client, so that up is tried again after down
-    /// has moved.
+    /// With what was read before, which the framer has yet to see.
+    pub(super) fn new(framer: Framer, from_client: Vec<u8>, from_backend: Vec<u8>) -> Self {
+        Self {
+            framer,
+            up: from_client,
+            down: from_backend,
+            goodbye: Goodbye::No,
+            standing: Standing::Moving,
+        }
+    }
+
+    /// Wants the client told why its session ends.
+    pub(super) fn ask_goodbye(&mut self, reason: Reason) {
+        self.framer.say_goodbye(reason);
+        self.goodbye = Goodbye::Asked;
+    }
+
+    /// Whether the client was to be told and has not been.
+    pub(super) fn has_yet_to_say_goodbye(&self) -> bool {
+        self.goodbye == Goodbye::Asked
+    }
+
+    /// Moves what can be moved, unless it is held.
     pub(super) fn pump(
         &mut self,
         cx: &mut Context<'_>,
         sides: &mut Sides<'_>,
         watch: &impl Watch,
     ) -> Result<(), (Direction, Trouble)> {
+        let wanted = watch.wants_hold();
+        let held = wanted && !self.framer.is_doubtful();
+        if held {
+            self.framer.hold()
+        } else {
+            self.framer.release()
+        }
+        if held && self.standing == Standing::Held && self.goodbye == Goodbye::No {
+            watch.stands(Standing::Held);
+            return sides.are_there();
+        }
+        self.pump_both(cx, sides, watch)?;
+        let standing = if wanted { self.come_to_stand(sides) } else { Standing::Moving };
+        if wanted || standing != self.standing {
+            self.standing = standing;
+            watch.stands(standing);
+        }
+        Ok(())
+    }
+
+    /// Moves what can be moved. An answer may unblock the client, so that up is tried again after down
+    /// has moved.
+    fn pump_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        sides: &mut Sides<'_>,
+        watch: &impl Watch,
+    ) -> Result<(), (Direction, Trouble)> {
         for _ in 0..ROUNDS {
-            let Self { framer, up, down, goodbye } = self;
+            let Self { framer, up, down, goodbye, .. } = self;
+            let was_reset = *sides.up == Flow::Broken { reset: true };
             let lane = Lane {
                 source: &mut *sides.client,
                 sink: &mut *sides.backend,
                 flow: &mut *sides.up,
+                was_reset: false,
                 kept: up,
                 goodbye: &mut *goodbye,
             };
@@ -94,6 +150,7 @@ impl Framing {
                 source: &mut *sides.backend,
                 sink: &mut *sides.client,
                 flow: &mut *sides.down,
+                was_reset,
                 kept: down,
                 goodbye,
             };
@@ -105,6 +162,37 @@ impl Framing {
             }
         }
         cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// How far it has come to a hold that is wanted.
+    fn come_to_stand(&self, sides: &Sides<'_>) -> Standing {
+        if self.framer.is_doubtful() {
+            Standing::Doubtful
+        } else if self.framer.at_boundary() && self.down.is_empty() && sides.have_got_all() {
+            Standing::Held
+        } else {
+            Standing::Moving
+        }
+    }
+}
+
+impl Sides<'_> {
+    /// Whether neither has ended, and each has got all that was to go to it.
+    fn have_got_all(&self) -> bool {
+        let open = *self.up == Flow::Held && *self.down == Flow::Held;
+        open && !self.client.has_unsent() && !self.backend.has_unsent()
+    }
+
+    /// Sides that are not read are asked whether they were reset meanwhile.
+    fn are_there(&self) -> Result<(), (Direction, Trouble)> {
+        for (source, direction) in
+            [(&*self.client, Direction::Up), (&*self.backend, Direction::Down)]
+        {
+            if let Some(error) = source.take_error() {
+                return Err((direction, Trouble::Fault(Fault::Source(error))));
+            }
+        }
         Ok(())
     }
 }
@@ -166,6 +254,7 @@ impl Lane<'_> {
             let scratch::Scratch { read, sealed, opened } = scratch;
             let plain = filled.within(read, opened);
             if plain.is_empty() {
+                end_of(self.source, self.was_reset).map_err(Trouble::Fault)?;
                 if direction == Direction::Up {
                     self.sink.queue_close_with(sealed);
                 }

@@ -12,7 +12,7 @@ use std::{
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use futures_util::task::AtomicWaker;
-use model::Protocol;
+use model::{Protocol, Reason};
 use proptest::prelude::*;
 use proto::relay::{Changed, Framer};
 use rustls_pki_types::ServerName;
@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use transport::{Direction, Ended, Pair, Stream, Watch};
+use transport::{Direction, Ended, Pair, Standing, Stream, Watch};
 
 use crate::{
     keys::Keys,
@@ -30,7 +30,7 @@ use crate::{
     within, within_long,
 };
 
-/// Counts what moves, and ends the relay on demand.
+/// Counts what moves, and holds or ends the relay on demand.
 #[derive(Default)]
 pub(crate) struct Log {
     up: AtomicUsize,
@@ -38,6 +38,9 @@ pub(crate) struct Log {
     ending: AtomicBool,
     waker: AtomicWaker,
     changed: Mutex<Vec<Changed>>,
+    looks: AtomicUsize,
+    holding: AtomicBool,
+    standing: Mutex<Standing>,
 }
 
 impl Log {
@@ -50,8 +53,33 @@ impl Log {
     }
 
     /// Lets the relay look around, as a watcher does now and then.
-    fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         self.waker.wake();
+    }
+
+    /// Returns when the relay has looked around once more, and had time to act on what it saw.
+    pub(crate) async fn looked(&self) {
+        let before = self.looks.load(Ordering::SeqCst);
+        while self.looks.load(Ordering::SeqCst) < before + 3 {
+            self.nudge();
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) fn hold(&self, wanted: bool) {
+        self.holding.store(wanted, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
+    /// Returns when the relay stands so.
+    pub(crate) async fn stood(&self, standing: Standing) {
+        while *self.standing.lock().unwrap() != standing {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        *self.standing.lock().unwrap()
     }
 
     /// Returns when something has moved and then nothing for a while.
@@ -82,6 +110,7 @@ impl Watch for Log {
     }
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
         self.waker.register(cx.waker());
         if self.ending.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -90,8 +119,16 @@ impl Watch for Log {
         self.changed.lock().unwrap().push(changed.clone());
     }
 
-    fn goodbye(&self) -> &'static str {
-        "See you"
+    fn reason(&self) -> Reason {
+        Reason::Kicked
+    }
+
+    fn wants_hold(&self) -> bool {
+        self.holding.load(Ordering::SeqCst)
+    }
+
+    fn stands(&self, standing: Standing) {
+        *self.standing.lock().unwrap() = standing;
     }
 }
 

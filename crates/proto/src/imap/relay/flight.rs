@@ -4,9 +4,11 @@
 
 use std::collections::VecDeque;
 
+use model::Scope;
+
 use super::command::{Found, Word};
 use super::response::Condition;
-use crate::relay::{Changed, Scope};
+use crate::relay::Changed;
 
 /// The most commands that wait at a time, and the most bytes of their tags and mailboxes. A client
 /// that sends more is not read from until answers come.

@@ -1,7 +1,7 @@
 //! The traps of IMAP's framing, one by one.
 
-use model::Protocol;
-use proto::relay::{Changed, Event, Lost, Scope};
+use model::{Protocol, Reason, Scope};
+use proto::relay::{Changed, Event, Lost};
 
 use super::session::Session;
 
@@ -524,8 +524,11 @@ fn a_goodbye_is_said_only_where_a_response_may_begin() {
     let mut s = session();
     s.passes_up("a FETCH 1 X\r\n");
     s.backend("* 1 FETCH (X {4}\r\nab");
-    s.framer.say_goodbye("moved\r\naway");
-    assert_eq!(s.backend("cd)\r\n* 2 FETCH (Y)\r\n"), "cd)\r\n* BYE moved  away\r\n");
+    s.framer.say_goodbye(Reason::Kicked);
+    assert_eq!(
+        s.backend("cd)\r\n* 2 FETCH (Y)\r\n"),
+        "cd)\r\n* BYE Session ended by the administrator\r\n"
+    );
     assert_eq!(s.events.pop().unwrap().0, Event::Farewell);
     assert_eq!(s.backend("a OK\r\n"), "");
 }
@@ -533,9 +536,9 @@ fn a_goodbye_is_said_only_where_a_response_may_begin() {
 #[test]
 fn where_a_goodbye_was_said_is_no_boundary() {
     let mut s = session();
-    s.framer.say_goodbye("moved");
+    s.framer.say_goodbye(Reason::Kicked);
     assert!(!s.at_boundary());
-    assert_eq!(s.backend(""), "* BYE moved\r\n");
+    assert_eq!(s.backend(""), "* BYE Session ended by the administrator\r\n");
     assert!(!s.at_boundary());
 }
 

@@ -1,7 +1,7 @@
 //! The traps of POP3's framing, one by one.
 
-use model::Protocol;
-use proto::relay::{Changed, Event, Scope};
+use model::{Protocol, Reason, Scope};
+use proto::relay::{Changed, Event};
 
 use super::session::Session;
 
@@ -159,8 +159,11 @@ fn a_goodbye_is_said_only_where_a_response_may_begin() {
     let mut s = session();
     s.passes_up("RETR 1\r\nNOOP\r\n");
     s.backend("+OK\r\nx");
-    s.framer.say_goodbye("moved");
-    assert_eq!(s.backend("y\r\n.\r\n+OK\r\n"), "y\r\n.\r\n-ERR moved\r\n");
+    s.framer.say_goodbye(Reason::Kicked);
+    assert_eq!(
+        s.backend("y\r\n.\r\n+OK\r\n"),
+        "y\r\n.\r\n-ERR Session ended by the administrator\r\n"
+    );
     assert_eq!(s.events.pop().unwrap().0, Event::Farewell);
 }
 

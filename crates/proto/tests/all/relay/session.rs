@@ -1,7 +1,10 @@
 //! A relay without sockets: shows a framer what both sides send and does what it says.
 
-use model::Protocol;
-use proto::relay::{Changed, Event, Framer, Lost, Step};
+use model::{Protocol, Reason};
+use proto::{
+    farewell,
+    relay::{Changed, Event, Framer, Lost, Step},
+};
 
 /// More steps than any stream of a test can need.
 const MOST_STEPS: usize = 100_000;
@@ -95,11 +98,13 @@ impl Session {
     /// Whether a response may begin here: whether a goodbye would be said at once.
     pub(crate) fn between_responses(&self) -> bool {
         let mut framer = self.framer.clone();
-        framer.say_goodbye("x");
+        framer.say_goodbye(Reason::Idle);
         loop {
             match framer.down(&[]) {
                 Ok(Step::Write(words))
-                    if [b"* BYE x\r\n", &b"-ERR x\r\n"[..]].contains(&&*words) =>
+                    if [Protocol::Imap, Protocol::Pop3]
+                        .iter()
+                        .any(|protocol| farewell(*protocol, Reason::Idle) == words) =>
                 {
                     return true;
                 }
