@@ -13,6 +13,7 @@ pub mod chance;
 pub mod door;
 pub mod headers;
 pub mod house;
+pub mod inside;
 pub mod processes;
 pub mod programs;
 pub mod runner;

@@ -14,6 +14,7 @@ mod capabilities;
 mod clients;
 mod failures;
 mod goodbye;
+mod holding;
 mod identity;
 mod injection;
 mod lab;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         capabilities::cases(),
         right_door::cases(),
         goodbye::cases(),
+        holding::cases(),
         behind_proxies::cases(),
         pace::cases(),
         identity::cases(),
