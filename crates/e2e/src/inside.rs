@@ -3,9 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use backends::{
-    BackendSettings, Backends, Deadlines, Identities, LoginMode, Ports, Settings, Tls,
-};
+use backends::{BackendSettings, Backends, Deadlines, Identities, LoginMode, Ports, Settings, Tls};
 use directory::{
     Answer, Directory, KnownBackend, RuleSettings, Rules, SourceKind, SourceSettings,
     StaticSettings,
@@ -61,7 +59,7 @@ impl Inside {
 
     /// Somebody's session.
     pub fn logged_in(&self, person: &Person) -> ImapClient {
-        let mut client = ImapClient::connect(self.address, &Security::None).unwrap();
+        let mut client = ImapClient::connect(self.address, &Security::Clear).unwrap();
         client.login(&person.name, &person.password).unwrap();
         client
     }

@@ -255,14 +255,14 @@ impl Talk<'_> {
         );
         let from_client = front.into_rest();
         let (up, down) = (from_client.len(), entered.rest.len());
-        let pair = if framed {
-            let framer = Framer::new(who.protocol);
+        let membership = self.visitor.shared.sessions.enter(who, self.visitor.since);
+        let pair = if membership.who.framed {
+            let framer = Framer::new(membership.who.protocol);
             Pair::framed(self.client, from_client, entered.stream, entered.rest, framer)
         } else {
             Pair::new(self.client, &from_client, entered.stream, &entered.rest)
                 .map_err(|error| End::new(Reason::Internal, error))?
         };
-        let membership = self.visitor.shared.sessions.enter(who, self.visitor.since);
         membership.relayed(Direction::Up, up);
         membership.relayed(Direction::Down, down);
         Ok(Established { pair, membership })

@@ -154,7 +154,7 @@ impl Sessions {
     /// Whether the relay of a new session of this user has to follow the protocol, for a hold or for who
     /// follows changes.
     pub(crate) fn need_framing(&self, user: &CanonicalUser) -> bool {
-        self.common.feed.is_followed() || self.common.holds.are_for(user)
+        self.common.feed.is_followed() || self.common.holds.users().contains(user)
     }
 
     /// Ends all sessions, and those that enter from now on.
@@ -165,9 +165,18 @@ impl Sessions {
         }
     }
 
-    /// Enters a session, for as long as its membership is held.
-    pub(crate) fn enter(self: &Arc<Self>, who: Who, started: Instant) -> Membership {
+    /// Enters a session, for as long as its membership is held. Its relay has to follow the protocol where
+    /// [`Who::framed`] says so then: a hold may have begun meanwhile.
+    pub(crate) fn enter(self: &Arc<Self>, mut who: Who, started: Instant) -> Membership {
         let id = who.id;
+        if let Some(by_user) = &self.by_user {
+            *by_user.lock().entry(who.user.clone()).or_default() += 1;
+        }
+        self.departures.arrive(&who.backend, Instant::now());
+        // Whoever holds the user meanwhile finds it, or it finds that it is to be held.
+        let holds = self.common.holds.users();
+        let hold = holds.contains(&who.user);
+        who.framed |= hold;
         let entry = Arc::new(Entry {
             who,
             common: Arc::clone(&self.common),
@@ -176,18 +185,14 @@ impl Sessions {
             down: AtomicU64::new(0),
             active: AtomicU32::new(self.common.round.load(Ordering::Relaxed)),
             end: AtomicU8::new(GOES_ON),
-            hold: AtomicBool::new(false),
+            hold: AtomicBool::new(hold),
             standing: Mutex::default(),
             relay: AtomicWaker::new(),
         });
-        if let Some(by_user) = &self.by_user {
-            *by_user.lock().entry(entry.who.user.clone()).or_default() += 1;
-        }
-        self.departures.arrive(&entry.who.backend, Instant::now());
         self.shard(id).lock().insert(id, Arc::clone(&entry));
+        drop(holds);
         // Asked for after the insertion, so that whoever closes meanwhile sees the one or the other.
         entry.end_if(self.closing.load(Ordering::SeqCst));
-        self.common.holds.apply(&entry);
         Membership { sessions: Arc::clone(self), entry }
     }
 

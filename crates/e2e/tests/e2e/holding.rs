@@ -40,6 +40,8 @@ fn a_session_is_held_when_its_command_was_answered_and_goes_on_when_released(hou
     // Who is held from the start is followed.
     assert!(hold(&inside, &user, PATIENCE).is_empty());
     let mut client = inside.logged_in(&person);
+    let entered = || inside.sessions().holds(&user).len() == 1;
+    assert!(testkit::wait::until(e2e::door::SOON, entered));
     assert_eq!(hold(&inside, &user, PATIENCE), [Hold::Held]);
     inside.sessions().release(&user);
     client.select("INBOX").unwrap();
@@ -86,9 +88,13 @@ fn heard_up_to(wire: &mut Wire, last: &str) -> String {
 fn a_session_that_began_blind_is_told_of_and_goes_on(house: &House) {
     let (inside, person, user) = open(house);
     let mut blind = inside.logged_in(&person);
+    // The answer to the login comes before the session is one.
+    assert!(blind.command("NOOP").unwrap().is_ok());
     assert_eq!(hold(&inside, &user, PATIENCE), [Hold::Blind]);
     assert!(blind.command("NOOP").unwrap().is_ok());
     let later = inside.logged_in(&person);
+    let both = || inside.sessions().holds(&user).len() == 2;
+    assert!(testkit::wait::until(e2e::door::SOON, both));
     assert_eq!(hold(&inside, &user, PATIENCE), [Hold::Blind, Hold::Held]);
     inside.sessions().release(&user);
     blind.logout().unwrap();

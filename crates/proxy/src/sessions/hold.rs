@@ -5,13 +5,13 @@
 use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use model::{CanonicalUser, SessionId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::{
     sync::{Notify, futures::Notified},
     time::timeout,
 };
-use transport::{Standing, Watch};
+use transport::Standing;
 
 use super::{Entry, Sessions};
 
@@ -45,14 +45,13 @@ pub struct SessionHold {
 }
 
 impl Sessions {
-    /// Holds all sessions of a user between two commands, also those that enter later, until they are
-    /// released. Returns when none is on its way any more, or when patience is at an end; what was
+    /// Holds all sessions of a user between two commands, also those that enter later (none of their
+    /// commands goes on), until they are released. Returns when none is on its way any more, or when patience is at an end; what was
     /// [`Hold::InFlight`] then will be held later, and asking again waits on. A user is held or is not,
     /// however often that was asked for. A held session can be ended, and ends itself when it is idle.
     pub async fn hold(&self, user: &CanonicalUser, patience: Duration) -> Vec<SessionHold> {
-        let Holds { users, .. } = &self.common.holds;
         {
-            let mut users = users.lock();
+            let mut users = self.common.holds.users();
             users.insert(user.clone());
             self.set_hold(user, true);
         }
@@ -63,7 +62,7 @@ impl Sessions {
 
     /// Lets the sessions of a user go on. Whether they were held.
     pub fn release(&self, user: &CanonicalUser) -> bool {
-        let mut users = self.common.holds.users.lock();
+        let mut users = self.common.holds.users();
         let was_held = users.remove(user);
         self.set_hold(user, false);
         was_held
@@ -104,17 +103,9 @@ impl Sessions {
 }
 
 impl Holds {
-    /// Holds a session that has just entered, if its user is held.
-    pub(super) fn apply(&self, entry: &Entry) {
-        let users = self.users.lock();
-        if users.contains(&entry.who.user) {
-            entry.set_hold(true);
-        }
-    }
-
-    /// Whether a user is held.
-    pub(super) fn are_for(&self, user: &CanonicalUser) -> bool {
-        self.users.lock().contains(user)
+    /// Those who are held.
+    pub(super) fn users(&self) -> MutexGuard<'_, HashSet<CanonicalUser>> {
+        self.users.lock()
     }
 
     /// Tells those who wait that a session has come to stand otherwise.
@@ -152,9 +143,13 @@ mod tests {
     use std::{sync::Arc, time::Instant};
 
     use model::{BackendName, Protocol, UserName};
+    use transport::Watch;
 
     use super::*;
-    use crate::sessions::{Membership, Who};
+    use crate::{
+        Limits,
+        sessions::{Membership, Who},
+    };
 
     fn user(name: &str) -> CanonicalUser {
         CanonicalUser::declare(UserName::new(name).unwrap())
@@ -181,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hold_waits_for_those_in_flight_and_tells_who_cannot_be_held() {
-        let sessions = Sessions::new(0);
+        let sessions = Sessions::new(&Limits::with_connections(100));
         let _blind = enter(&sessions, 1, "anna", false);
         let framed = enter(&sessions, 2, "anna", true);
         let ends = enter(&sessions, 3, "anna", true);
@@ -202,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hold_that_takes_too_long_is_told_of_and_still_wanted() {
-        let sessions = Sessions::new(0);
+        let sessions = Sessions::new(&Limits::with_connections(100));
         let session = enter(&sessions, 1, "anna", true);
         let anna = user("anna");
         assert_eq!(report(&sessions.hold(&anna, Duration::ZERO).await), [Hold::InFlight]);
@@ -216,13 +211,14 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_enters_while_the_user_is_held_is_held_too() {
-        let sessions = Sessions::new(0);
+        let sessions = Sessions::new(&Limits::with_connections(100));
         let anna = user("anna");
         assert!(!sessions.need_framing(&anna));
         assert!(sessions.hold(&anna, PATIENCE).await.is_empty());
         assert!(sessions.need_framing(&anna));
-        let late = enter(&sessions, 1, "anna", true);
-        assert!(late.wants_hold());
+        // It was decided that its relay is blind before the hold began.
+        let late = enter(&sessions, 1, "anna", false);
+        assert!(late.wants_hold() && late.who.framed);
         sessions.release(&anna);
         assert!(!late.wants_hold());
         assert!(!enter(&sessions, 2, "anna", true).wants_hold());

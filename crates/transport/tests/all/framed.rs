@@ -1,6 +1,6 @@
 //! The framed relay between two peers that are not ours.
 
-use std::io;
+use std::{io, time::Duration};
 
 use model::{Protocol, Reason};
 use proto::{farewell, relay::Framer};
@@ -271,9 +271,10 @@ async fn a_reset_that_shows_when_writing_to_the_back_end_is_no_clean_end_either(
         client.say("a NOOP\r\n").await;
         backend.say("* 1 FETCH (BODY[] {100}\r\nhalf").await;
         backend.reset();
-        let ended = pair.relay(&Log::default()).await;
+        let log = Log::default();
+        let ended = pair.relay(&log).await;
         assert!(matches!(ended, Ended::BackendLost(_)), "{ended:?}");
-        pair.close(&ended).await;
+        pair.close(&ended, Duration::ZERO, &log).await;
         assert_eq!(client.hear_break().await.1, io::ErrorKind::ConnectionReset);
     };
     within(work).await;
