@@ -127,6 +127,7 @@ fn backends(backend: u16, state: &TempDir) -> Settings {
             login: LoginMode::Forward,
             identity: Identities::default(),
             pipelining: true,
+            source_addresses: Vec::new(),
         }],
         deadlines: Deadlines { connect: Duration::from_secs(5), ..Deadlines::default() },
         own: Vec::new(),
