@@ -26,9 +26,10 @@ help:
 build:
 	$(CARGO) build --workspace --locked
 
-# The real servers, unpacked into the target folder.
+# The real servers and mail programs of the tests, unpacked into the target folder.
+PEERS := dovecot cyrus isync slapd postgresql mariadb odbc
 peers: build
-	$(TARGET)/debug/fetch-peers dovecot cyrus isync
+	$(TARGET)/debug/fetch-peers $(PEERS)
 
 demo: build
 	CHECK=$(CHECK) $(TARGET)/debug/demo
@@ -36,7 +37,7 @@ demo: build
 test: build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(TARGET)/debug/fetch-peers dovecot cyrus isync
+	$(TARGET)/debug/fetch-peers $(PEERS)
 	$(CARGO) test --workspace --locked
 
 test-all: test deny fuzz

@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
 };
 
 /// Names that every server certificate here holds.
@@ -39,12 +39,12 @@ pub enum CertError {
     },
 }
 
-/// PEM files of one server.
+/// PEM files of one server or client.
 #[derive(Debug, Clone)]
 pub struct CertFiles {
     /// Certificate of the authority, for clients to trust.
     pub ca: PathBuf,
-    /// The server's certificate chain.
+    /// Its certificate chain.
     pub cert: PathBuf,
     /// Its private key (PKCS #8), readable by the owner alone.
     pub key: PathBuf,
@@ -96,15 +96,34 @@ impl Authority {
     /// # Errors
     /// When a name is none.
     pub fn issue(&self, names: &[&str]) -> Result<(String, String), CertError> {
-        let key = new_key(self.kind)?;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone())?;
-        params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages =
             vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        let common = names.first().map_or("localhost", String::as_str);
-        params.distinguished_name.push(DnType::CommonName, common);
+        self.sign(params, names.first().map_or("localhost", String::as_str))
+    }
+
+    /// Certificate and key, as PEM, of a client whose subject is nothing but this common name.
+    ///
+    /// # Errors
+    /// When no key can be generated.
+    pub fn issue_client(&self, common_name: &str) -> Result<(String, String), CertError> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.distinguished_name = DistinguishedName::new();
+        self.sign(params, common_name)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        common_name: &str,
+    ) -> Result<(String, String), CertError> {
+        let key = new_key(self.kind)?;
+        params.use_authority_key_identifier_extension = true;
+        params.distinguished_name.push(DnType::CommonName, common_name);
         let cert = params.signed_by(&key, &self.issuer)?;
         Ok((cert.pem(), key.serialize_pem()))
     }
@@ -115,17 +134,37 @@ impl Authority {
     /// When a name is none or a file cannot be written.
     pub fn write_into(&self, folder: &Path, names: &[&str]) -> Result<CertFiles, CertError> {
         let names: Vec<&str> = LOOPBACK_NAMES.iter().chain(names).copied().collect();
-        let (cert, key) = self.issue(&names)?;
-        let file = |name: &str, text: &str| {
+        self.write(folder, "", &self.issue(&names)?)
+    }
+
+    /// Writes `ca.pem`, `NAME-cert.pem` and `NAME-key.pem` of a client into `folder`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_client_into(
+        &self,
+        folder: &Path,
+        common_name: &str,
+    ) -> Result<CertFiles, CertError> {
+        self.write(folder, &format!("{common_name}-"), &self.issue_client(common_name)?)
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        prefix: &str,
+        (cert, key): &(String, String),
+    ) -> Result<CertFiles, CertError> {
+        let file = |name: String, text: &str| {
             let path = folder.join(name);
             write_private(&path, text)
                 .map_err(|source| CertError::Write { path: path.clone(), source })?;
             Ok::<_, CertError>(path)
         };
         Ok(CertFiles {
-            ca: file("ca.pem", &self.pem)?,
-            cert: file("cert.pem", &cert)?,
-            key: file("key.pem", &key)?,
+            ca: file("ca.pem".to_owned(), &self.pem)?,
+            cert: file(format!("{prefix}cert.pem"), cert)?,
+            key: file(format!("{prefix}key.pem"), key)?,
         })
     }
 }

@@ -2,6 +2,8 @@
 //! Nothing here installs a package, starts a service or needs root.
 
 mod apt;
+pub mod odbc;
+mod recipes;
 mod unpack;
 
 use std::collections::HashMap;
@@ -31,6 +33,14 @@ pub enum Peer {
     Haproxy,
     /// isync, whose program is `mbsync`.
     Isync,
+    /// OpenLDAP 2.5: slapd and its command line clients.
+    Slapd,
+    /// PostgreSQL 15, server and `psql`.
+    Postgres,
+    /// MariaDB 10.11, server and client.
+    Mariadb,
+    /// unixODBC with headers, and drivers for PostgreSQL and SQLite.
+    Odbc,
 }
 
 /// What a peer is made of.
@@ -55,8 +65,17 @@ struct Repointed {
 
 impl Peer {
     /// All peers.
-    pub const ALL: [Self; 5] =
-        [Self::Dovecot, Self::Cyrus, Self::Nginx, Self::Haproxy, Self::Isync];
+    pub const ALL: [Self; 9] = [
+        Self::Dovecot,
+        Self::Cyrus,
+        Self::Nginx,
+        Self::Haproxy,
+        Self::Isync,
+        Self::Slapd,
+        Self::Postgres,
+        Self::Mariadb,
+        Self::Odbc,
+    ];
 
     /// The name of its folder, and on the command line.
     #[must_use]
@@ -71,69 +90,7 @@ impl Peer {
     }
 
     fn recipe(self) -> &'static Recipe {
-        match self {
-            Self::Dovecot => &Recipe {
-                name: "dovecot",
-                packages: &["dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"],
-                left_out: &["ssl-cert", "ucf"],
-                programs: &["usr/sbin/dovecot", "usr/lib/dovecot/auth", "usr/lib/dovecot/imap"],
-                // Its TLS module is looked for there whatever mail_plugin_dir says.
-                repointed: &[Repointed {
-                    file: "usr/lib/dovecot/libdovecot.so.0.0.0",
-                    compiled_in: "/usr/lib/dovecot/modules",
-                    instead: "modules",
-                }],
-            },
-            Self::Cyrus => &Recipe {
-                name: "cyrus",
-                packages: &[
-                    "cyrus-common",
-                    "cyrus-imapd",
-                    "cyrus-pop3d",
-                    "libsasl2-modules-db",
-                    "sasl2-bin",
-                ],
-                left_out: &[
-                    "db-util",
-                    "db5.3-util",
-                    "exim4-base",
-                    "exim4-config",
-                    "exim4-daemon-light",
-                    "gawk",
-                    "libsigsegv2",
-                    "perl",
-                    "perl-base",
-                    "perl-modules-5.36",
-                ],
-                programs: &[
-                    "usr/lib/cyrus/bin/master",
-                    "usr/lib/cyrus/bin/imapd",
-                    "usr/sbin/saslpasswd2",
-                ],
-                repointed: &[],
-            },
-            Self::Nginx => &Recipe {
-                name: "nginx",
-                packages: &["nginx", "libnginx-mod-mail", "libnginx-mod-stream"],
-                left_out: &["iproute2"],
-                programs: &["usr/sbin/nginx"],
-                repointed: &[],
-            },
-            Self::Haproxy => &Recipe {
-                name: "haproxy",
-                packages: &["haproxy"],
-                left_out: &["adduser"],
-                programs: &["usr/sbin/haproxy"],
-                repointed: &[],
-            },
-            Self::Isync => &Recipe {
-                name: "isync",
-                packages: &["isync"],
-                left_out: &[],
-                programs: &["usr/bin/mbsync"],
-                repointed: &[],
-            },
-        }
+        recipes::of(self)
     }
 }
 

@@ -2,14 +2,17 @@
 //! Nothing here guesses a number.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Socket, Type};
 
 /// Ports that nobody else gets while this value lives.
 ///
-/// Release them (by dropping) right before the server binds; start again on a collision.
+/// They refuse connections. A server that binds with `SO_REUSEADDR` gets one while it is held; for any other release
+/// them (by dropping) right before the server binds, and start again on a collision.
 #[derive(Debug)]
 pub struct HeldPorts {
-    holders: Vec<TcpListener>,
+    holders: Vec<Socket>,
 }
 
 impl HeldPorts {
@@ -18,9 +21,7 @@ impl HeldPorts {
     /// # Errors
     /// When the kernel has no free port or file descriptor left.
     pub fn take(count: usize) -> io::Result<Self> {
-        let holders = (0..count)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<io::Result<Vec<_>>>()?;
+        let holders = (0..count).map(|_| held_port()).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { holders })
     }
 
@@ -29,8 +30,21 @@ impl HeldPorts {
     /// # Errors
     /// When the kernel cannot name a bound socket.
     pub fn numbers(&self) -> io::Result<Vec<u16>> {
-        self.holders.iter().map(|holder| Ok(holder.local_addr()?.port())).collect()
+        let number = |holder: &Socket| {
+            let address = holder.local_addr()?.as_socket();
+            Ok(address.ok_or_else(|| io::Error::other("a socket without port"))?.port())
+        };
+        self.holders.iter().map(number).collect()
     }
+}
+
+/// Linux gives a port to a second socket if both say `SO_REUSEADDR` and the first does not listen, but never when it
+/// is asked for any free one.
+fn held_port() -> io::Result<Socket> {
+    let holder = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    holder.set_reuse_address(true)?;
+    holder.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    Ok(holder)
 }
 
 /// One free port of 127.0.0.1, free at the time of the call.

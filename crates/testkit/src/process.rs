@@ -24,6 +24,12 @@ const OPEN_FILES: u64 = 65_536;
 /// How long the kernel may take to end a group that got SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Waits until this program is gone; the leader's children are looked for because they may have left the group.
+const WATCHER: &str = r#"read _
+children=$(grep -ls "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status | tr -cd '0-9\n')
+kill -s KILL -- "-$1" $children
+rm -rf -- "$2""#;
+
 /// A server and all processes it started, in a process group of their own.
 ///
 /// Dropping ends them all. If this program itself is killed, a watcher ends them and removes the folder.
@@ -67,7 +73,7 @@ impl Group {
         self.leader.stderr.take()
     }
 
-    /// The living processes of the group.
+    /// The living processes of the group, and those below them that left it.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         living_members(self.id.as_raw())
@@ -89,6 +95,16 @@ impl Group {
         Ok(kill(self.id, signal)?)
     }
 
+    /// Sends a signal to all of them, to the leader first.
+    ///
+    /// # Errors
+    /// When the leader is gone.
+    pub fn signal_all(&self, signal: Signal) -> io::Result<()> {
+        self.signal(signal)?;
+        send(&self.pids(), signal);
+        Ok(())
+    }
+
     /// Waits for the leader's end; `None` if it still runs after `limit`.
     pub fn wait_exit(&mut self, limit: Duration) -> Option<ExitStatus> {
         if self.ended.is_none() {
@@ -100,15 +116,28 @@ impl Group {
 
     /// Ends the group: SIGTERM to the leader, after `grace` SIGKILL to all, and waits until none is left.
     pub fn stop(&mut self, grace: Duration) {
-        if !grace.is_zero() && self.signal(Signal::SIGTERM).is_ok() {
+        self.stop_by(Signal::SIGTERM, grace);
+    }
+
+    /// As [`Group::stop`], where another signal is the polite one.
+    pub fn stop_by(&mut self, polite: Signal, grace: Duration) {
+        let mut left = self.pids();
+        if !grace.is_zero() && self.signal(polite).is_ok() {
+            // Where it is paused it hears nothing.
+            let _ = self.signal_all(Signal::SIGCONT);
             self.wait_exit(grace);
+            left.extend(self.pids());
         }
-        if !self.pids().is_empty() {
-            // Already gone is what we want.
+        left.retain(|pid| Process::read(*pid).is_some());
+        if !left.is_empty() {
+            // Those that are being born just now are in the group.
             let _ = killpg(self.id, Signal::SIGKILL);
+            send(&left, Signal::SIGKILL);
         }
         self.wait_exit(KILL_DEADLINE);
-        wait::until(KILL_DEADLINE, || self.pids().is_empty());
+        wait::until(KILL_DEADLINE, || {
+            self.pids().is_empty() && left.iter().all(|pid| Process::read(*pid).is_none())
+        });
         let _ = self.watcher.kill();
         let _ = self.watcher.wait();
     }
@@ -133,7 +162,7 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 fn watch(group: i32, folder: &Path) -> io::Result<Child> {
     let mut command = Command::new("sh");
     command
-        .args(["-c", r#"read _; kill -s KILL -- "-$1"; rm -rf -- "$2""#, "posthouse-watcher"])
+        .args(["-c", WATCHER, "posthouse-watcher"])
         .arg(group.to_string())
         .arg(folder)
         .stdin(Stdio::piped())
@@ -142,19 +171,49 @@ fn watch(group: i32, folder: &Path) -> io::Result<Child> {
     spawn(&mut command)
 }
 
+/// Already gone is what a signal is for, or no matter.
+fn send(pids: &[u32], signal: Signal) {
+    for pid in pids.iter().filter_map(|pid| i32::try_from(*pid).ok()) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// A living process.
+struct Process {
+    id: u32,
+    parent: u32,
+    group: i32,
+}
+
+impl Process {
+    fn read(id: u32) -> Option<Self> {
+        // proc_pid_stat(5): the name in parentheses may hold anything; state, parent and group follow it.
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?;
+        let (parent, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (state != "Z").then_some(Self { id, parent, group })
+    }
+}
+
+/// The processes of a group, and their children, and so on.
 fn living_members(group: i32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    entries.filter_map(number).filter(|pid| is_living_member(*pid, group)).collect()
-}
-
-fn is_living_member(pid: u32, group: i32) -> bool {
-    // proc_pid_stat(5): the name in parentheses may hold anything; state, parent and group follow it.
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let mut fields = fields.split_ascii_whitespace();
-    let (state, member_of) = (fields.next(), fields.nth(1));
-    state != Some("Z") && member_of.and_then(|field| field.parse().ok()) == Some(group)
+    let (members, mut others): (Vec<Process>, Vec<Process>) = entries
+        .filter_map(number)
+        .filter_map(Process::read)
+        .partition(|process| process.group == group);
+    let mut members: Vec<u32> = members.into_iter().map(|process| process.id).collect();
+    loop {
+        let (children, rest): (Vec<Process>, Vec<Process>) =
+            others.into_iter().partition(|process| members.contains(&process.parent));
+        if children.is_empty() {
+            return members;
+        }
+        members.extend(children.into_iter().map(|process| process.id));
+        others = rest;
+    }
 }
 
 /// Raises this program's soft limit of open files (and so its children's) as far as useful and allowed.

@@ -6,13 +6,20 @@ pub mod cyrus;
 pub mod dovecot;
 mod foreground;
 pub mod haproxy;
+pub mod mariadb;
 pub mod nginx;
+pub mod postgres;
+pub mod slapd;
 
-use std::io;
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
 
 use crate::certs::CertError;
 use crate::mail_clients::ClientError;
 use crate::peers::PeerError;
+
+/// How long a command line client of a server may take, in seconds.
+const CLIENT_DEADLINE: &str = "40";
 
 /// A port of a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,4 +93,29 @@ impl ServerError {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
+}
+
+/// Runs a server's own tool, which gets `input`, and gives what it printed; a failure holds its words.
+fn fed(command: &Command, input: &[u8], what: &str) -> Result<String, ServerError> {
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=2", CLIENT_DEADLINE]).arg(command.get_program());
+    limited.args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = || {
+        let mut child = limited.spawn()?;
+        let feeder = child.stdin.take().map(|mut pipe| {
+            let input = input.to_vec();
+            // It ends as soon as it has heard enough; what it printed says why.
+            std::thread::spawn(move || pipe.write_all(&input))
+        });
+        let output = child.wait_with_output()?;
+        drop(feeder.map(std::thread::JoinHandle::join));
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(io::Error::other(format!("{}: {}", output.status, said.trim())))
+    };
+    run().map_err(ServerError::io(what))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::ServerError;
-use super::foreground::{Foreground, Plan};
+use super::foreground::{Foreground, Plan, Ports};
 use crate::peers::PeerDir;
 use crate::process::Clothes;
 
@@ -58,6 +58,7 @@ impl Configured {
         let server = Foreground::start(&Plan {
             server: kind.name,
             ports,
+            between_runs: Ports::LetGo,
             greets: &|_| false,
             clothes,
             prepare: &|folder, ports| prepare(kind, clothes, config, &Site { folder, ports }),

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::foreground::{Foreground, Plan};
+use super::foreground::{Foreground, Plan, Ports};
 use super::{ServerError, Service};
 use crate::certs::{self, CertFiles, KeyKind};
 use crate::mail_clients::{ClientError, ImapClient, Security};
@@ -59,6 +59,7 @@ impl Cyrus {
         let server = Foreground::start(&Plan {
             server: "cyrus",
             ports: Service::ALL.len(),
+            between_runs: Ports::LetGo,
             greets: &|place| matches!(Service::ALL.get(place), Some(Service::Imap | Service::Pop3)),
             clothes,
             prepare: &|folder, ports| prepare(&peer, clothes, options, folder, ports),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::foreground::{Foreground, Plan};
+use super::foreground::{Foreground, Plan, Ports};
 use super::{ServerError, Service};
 use crate::certs::{self, CertFiles, KeyKind};
 use crate::peers::{self, Peer, PeerDir};
@@ -78,6 +78,7 @@ impl Dovecot {
         let server = Foreground::start(&Plan {
             server: "dovecot",
             ports: Service::ALL.len(),
+            between_runs: Ports::LetGo,
             greets: &|place| matches!(Service::ALL.get(place), Some(Service::Imap | Service::Pop3)),
             clothes,
             prepare: &|folder, ports| prepare(&peer, clothes, &options, folder, ports),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::ServerError;
@@ -25,10 +26,21 @@ const ATTEMPTS: usize = 4;
 /// Given the folder and the ports.
 type Prepare<'a> = &'a dyn Fn(&Path, &[u16]) -> Result<Command, ServerError>;
 
+/// Whose the ports are while the server does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// Anybody's: it never starts again.
+    LetGo,
+    /// Its own until it is dropped, so that it can be stopped and started again where its clients look for it.
+    /// It must bind with `SO_REUSEADDR`.
+    Kept,
+}
+
 /// What to run, and how to see that it is up.
 pub(super) struct Plan<'a> {
     pub(super) server: &'static str,
     pub(super) ports: usize,
+    pub(super) between_runs: Ports,
     /// Whether the port at this place greets in clear; the others only accept.
     pub(super) greets: &'a dyn Fn(usize) -> bool,
     pub(super) clothes: Clothes,
@@ -43,6 +55,7 @@ pub(super) struct Foreground {
     pub(super) ports: Vec<u16>,
     pub(super) folder: TempDir,
     server: &'static str,
+    _kept: Option<HeldPorts>,
 }
 
 impl Foreground {
@@ -66,20 +79,32 @@ impl Foreground {
             .map_err(ServerError::io(format!("start {}", plan.server)))?;
         let held = HeldPorts::take(plan.ports).map_err(ServerError::io("get free ports"))?;
         let ports = held.numbers().map_err(ServerError::io("get free ports"))?;
-        let mut command = (plan.prepare)(folder.path(), &ports)?;
-        let starting = || ServerError::io(format!("start {}", plan.server));
-        let output = File::create(folder.path().join("output.log")).map_err(starting())?;
-        command
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().map_err(starting())?)
-            .stderr(output);
-        plan.clothes.give(folder.path()).map_err(starting())?;
-        drop(held);
-        let group = Group::start(command, folder.path()).map_err(starting())?;
-        let mut server = Self { group, ports, folder, server: plan.server };
+        let command = (plan.prepare)(folder.path(), &ports)?;
+        let starting = ServerError::io(format!("start {}", plan.server));
+        plan.clothes.give(folder.path()).map_err(starting)?;
+        let kept = (plan.between_runs == Ports::Kept).then_some(held);
+        let group = launch(plan.server, folder.path(), command)?;
+        let mut server = Self { group, ports, folder, server: plan.server, _kept: kept };
         server.wait_ready(plan.greets)?;
         Ok(server)
+    }
+
+    /// Starts a stopped server again, in its folder and on its ports, and waits until all of them accept.
+    pub(super) fn start_again(&mut self, command: Command) -> Result<(), ServerError> {
+        self.group = launch(self.server, self.folder.path(), command)?;
+        self.wait_ready(&|_| false)
+    }
+
+    /// Stops all its processes where they are (SIGSTOP): connections stay, and the kernel still accepts new ones.
+    pub(super) fn pause(&self) -> Result<(), ServerError> {
+        let what = format!("pause {}", self.server);
+        self.group.signal_all(Signal::SIGSTOP).map_err(ServerError::io(what))
+    }
+
+    /// Lets a paused server go on.
+    pub(super) fn resume(&self) -> Result<(), ServerError> {
+        let what = format!("resume {}", self.server);
+        self.group.signal_all(Signal::SIGCONT).map_err(ServerError::io(what))
     }
 
     fn wait_ready(&mut self, greets: &dyn Fn(usize) -> bool) -> Result<(), ServerError> {
@@ -116,8 +141,24 @@ impl Foreground {
 
     /// Ends the server and all its processes, politely first; dropping it instead kills at once.
     pub(super) fn stop(&mut self) {
-        self.group.stop(STOP_GRACE);
+        self.stop_by(Signal::SIGTERM);
     }
+
+    /// As [`Foreground::stop`], where another signal is the polite one.
+    pub(super) fn stop_by(&mut self, signal: Signal) {
+        self.group.stop_by(signal, STOP_GRACE);
+    }
+}
+
+/// The server's processes, with what they print in `output.log`.
+fn launch(server: &str, folder: &Path, mut command: Command) -> Result<Group, ServerError> {
+    let start = || {
+        let path = folder.join("output.log");
+        let output = File::options().create(true).append(true).open(path)?;
+        command.current_dir(folder).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        Group::start(command, folder)
+    };
+    start().map_err(ServerError::io(format!("start {server}")))
 }
 
 fn answers(port: u16, greets: bool) -> bool {

@@ -3,6 +3,7 @@
 
 mod configured;
 mod cyrus;
+mod databases;
 mod dovecot;
 mod processes;
 mod scripted;

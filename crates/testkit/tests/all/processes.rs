@@ -8,18 +8,25 @@ use testkit::certs::{self, KeyKind};
 use testkit::process::Group;
 use testkit::{wait, workspace};
 
-fn group_of_two(folder: &std::path::Path) -> Group {
+/// A shell and two of its children, one of which left the group, as PostgreSQL's do.
+fn group_of_three(folder: &std::path::Path) -> Group {
     let mut command = Command::new("sh");
-    command.args(["-c", "sleep 30 & wait"]).stdout(Stdio::null());
+    command.args(["-c", "sleep 30 & setsid sleep 30 & wait"]).stdout(Stdio::null());
     let group = Group::start(command, folder).unwrap();
-    assert!(wait::until(Duration::from_secs(5), || group.pids().len() == 2));
+    let commands = || {
+        let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let mut names: Vec<String> = group.pids().into_iter().map(name).collect();
+        names.sort_unstable();
+        names
+    };
+    assert!(wait::until(Duration::from_secs(5), || commands() == ["sh\n", "sleep\n", "sleep\n"]));
     group
 }
 
 #[test]
 fn a_dropped_group_leaves_no_process() {
     let folder = workspace::temporary_folder("test").unwrap();
-    let group = group_of_two(folder.path());
+    let group = group_of_three(folder.path());
     let pids = group.pids();
     drop(group);
     for pid in pids {
@@ -33,7 +40,7 @@ fn a_group_ends_with_the_program_that_started_it_even_when_that_is_killed() {
     // This test runs itself as another program, which is killed while it holds a group.
     const FOLDER: &str = "TESTKIT_HELD_FOLDER";
     if let Some(folder) = std::env::var_os(FOLDER) {
-        let group = group_of_two(folder.as_ref());
+        let group = group_of_three(folder.as_ref());
         fs::write(std::path::Path::new(&folder).join("pids"), format!("{:?}", group.pids()))
             .unwrap();
         std::thread::sleep(Duration::from_secs(60));
