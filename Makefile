@@ -10,12 +10,13 @@ endif
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO ?= cargo
 
-.PHONY: help build demo test test-all fuzz bench release fmt lint peers deny clean
+.PHONY: help build demo test test-all test-legacy fuzz bench release fmt lint peers deny clean
 
 help:
 	@echo "make demo      two real mail servers with Posthouse before them, until Ctrl-C (CHECK=1: check and exit)"
 	@echo "make test      format, lints, unit, dialogue, property and end-to-end tests"
 	@echo "make test-all  make test, then what is long, and the licences of all dependencies"
+	@echo "make test-legacy  back ends that know only old TLS, with a program that can speak it (OpenSSL is built along)"
 	@echo "make fuzz      search for streams that break the protocols (FUZZ_SECONDS for each kind: 60)"
 	@echo "make bench     cost per login, byte and idle connection beside HAProxy and nginx (QUICK=1: a short run)"
 	@echo "make release   the program, optimised: target/release/posthouse"
@@ -43,6 +44,18 @@ test: build
 test-all: test deny fuzz
 	PROPTEST_CASES=2000 $(CARGO) test --workspace --locked
 	$(CARGO) test -p e2e --test long --locked
+	$(MAKE) test-legacy
+
+# Old TLS towards back ends: the program with OpenSSL, which is built along once. Afterwards the program
+# without it is put back.
+LEGACY := --workspace --features posthouse/legacy-tls --locked
+
+test-legacy:
+	$(CARGO) clippy $(LEGACY) --all-targets -- -D warnings
+	$(CARGO) build $(LEGACY)
+	$(CARGO) test $(LEGACY) -- legacy old_tls
+	$(CARGO) test -p e2e --test legacy --locked
+	$(CARGO) build --workspace --locked
 
 # One kind of stream after the other. What is found lies in the target folder, as does what grows there;
 # what is worth keeping goes into crates/fuzz/corpus by hand. The sanitizer is there in nightly compilers

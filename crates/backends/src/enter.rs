@@ -300,11 +300,11 @@ impl Visit {
         let Some(tls) = &backend.tls else {
             return Err((Reason::Internal, "TLS was not prepared".into()));
         };
-        let handshake = self.stream.connect_tls(tls.config(), self.name.clone());
+        let handshake = self.stream.connect_tls(tls, self.name.clone());
         match timeout(self.deadlines.greeting, handshake).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                let hint = transport::tls::hint(&error);
+                let hint = tls.hint(&error);
                 let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
                 Err((Reason::BackendTls, format!("{}: {error}{hint}", self.address)))
             }

@@ -55,10 +55,11 @@ impl Backends {
         let ports = transport::usable_ports();
         for settings in settings.backends {
             let backend = settings.name.clone();
+            let prepare = if settings.tls_legacy { ClientTls::legacy } else { ClientTls::new };
             let tls = match settings.tls {
                 Tls::None => None,
                 Tls::Implicit | Tls::StartTls => Some(
-                    ClientTls::new(&settings.verify)
+                    prepare(&settings.verify)
                         .map_err(|problem| StartError { backend: backend.clone(), problem })?,
                 ),
             };

@@ -56,6 +56,9 @@ pub struct BackendSettings {
     pub source_addresses: Vec<IpAddr>,
     /// How the connection is made private.
     pub tls: Tls,
+    /// Whether it knows only TLS 1.0 to 1.2 and what went with them. Only where that was built in
+    /// ([`transport::tls::LEGACY`]).
+    pub tls_legacy: bool,
     /// How its certificate is judged.
     pub verify: Verify,
     /// As whom we log in.
@@ -65,6 +68,17 @@ pub struct BackendSettings {
     /// Whether the login may follow without waiting for the answer to what was said before it. Not with
     /// servers that lose what comes too early.
     pub pipelining: bool,
+}
+
+impl BackendSettings {
+    /// How the connection is made private, for lists.
+    pub fn tls_word(&self) -> &'static str {
+        match (self.tls, self.tls_legacy) {
+            (Tls::Implicit, true) => "implicit (legacy)",
+            (Tls::StartTls, true) => "starttls (legacy)",
+            (tls, _) => tls.word(),
+        }
+    }
 }
 
 /// How a back end is told who the client is, by protocol.

@@ -83,7 +83,8 @@ pub struct BackendStatus {
     pub imap_port: u16,
     /// Its POP3 port.
     pub pop3_port: u16,
-    /// How the connection to it is made private: `none`, `starttls`, `implicit`.
+    /// How the connection to it is made private: `none`, `starttls`, `implicit`; behind the latter two
+    /// ` (legacy)` where old TLS is spoken.
     pub tls: &'static str,
     /// As whom we log in there: `forward`, `master`.
     pub login: &'static str,
@@ -110,7 +111,7 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         hosts: settings.hosts.clone(),
         imap_port: settings.ports.imap,
         pop3_port: settings.ports.pop3,
-        tls: settings.tls.word(),
+        tls: settings.tls_word(),
         login: settings.login.word(),
         source_addresses: settings.source_addresses.clone(),
         local_ports: backend.sources.fullest().map(LocalPorts::from),

@@ -123,6 +123,7 @@ fn backends(backend: u16, state: &TempDir) -> Settings {
             hosts: hosts(),
             ports: Ports { imap: backend, pop3: 0 },
             tls: Tls::None,
+            tls_legacy: false,
             verify: Verify::Nothing,
             login: LoginMode::Forward,
             identity: Identities::default(),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, ProtocolVersion, ServerConfig, pki_types::ServerName};
+use rustls::{ServerConfig, pki_types::ServerName};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,7 +22,7 @@ use crate::{
     Watch,
     scratch::{self, Outgoing, Scratch},
     sources::LocalPort,
-    tls::session::{Progress, Session},
+    tls::{ClientTls, engine::Engine, session::Progress},
 };
 
 /// Bytes taken from a socket at once before login. A machine never has to keep more than this beyond its
@@ -40,7 +40,7 @@ pub struct Stream {
 }
 
 struct Tls {
-    session: Session,
+    session: Engine,
     /// Plain bytes that came together with the handshake's end.
     early: Vec<u8>,
 }
@@ -81,12 +81,7 @@ impl Stream {
 
     /// The TLS version in use, as it stands in the log.
     pub fn tls_version(&self) -> Option<&'static str> {
-        let tls = self.tls.as_ref()?;
-        Some(match tls.session.version() {
-            Some(ProtocolVersion::TLSv1_3) => "1.3",
-            Some(ProtocolVersion::TLSv1_2) => "1.2",
-            _ => "unknown",
-        })
+        Some(self.tls.as_ref()?.session.version())
     }
 
     /// Does the server's side of a TLS handshake.
@@ -94,7 +89,7 @@ impl Stream {
     /// # Errors
     /// What the kernel or the TLS library said. An alert has been sent where there was one to send.
     pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
-        let session = Session::server(config).map_err(io::Error::other)?;
+        let session = Engine::server(config)?;
         self.shake_hands(session).await
     }
 
@@ -104,14 +99,14 @@ impl Stream {
     /// What the kernel or the TLS library said, as for a certificate that is not the right one.
     pub async fn connect_tls(
         &mut self,
-        config: Arc<ClientConfig>,
+        tls: &ClientTls,
         name: ServerName<'static>,
     ) -> io::Result<()> {
-        let session = Session::client(config, name).map_err(io::Error::other)?;
+        let session = Engine::client(tls, name)?;
         self.shake_hands(session).await
     }
 
-    async fn shake_hands(&mut self, session: Session) -> io::Result<()> {
+    async fn shake_hands(&mut self, session: Engine) -> io::Result<()> {
         self.tls = Some(Box::new(Tls { session, early: Vec::new() }));
         let mut progress = scratch::lend(|scratch| self.open(0, scratch))?;
         while progress == Progress::Handshaking {
@@ -293,7 +288,7 @@ impl Stream {
     #[cfg(test)]
     pub(crate) fn holds_nothing(&self) -> bool {
         let tls_holds_nothing =
-            |tls: &Tls| tls.session.kept_capacity() == 0 && tls.early.capacity() == 0;
+            |tls: &Tls| tls.session.holds_nothing() && tls.early.capacity() == 0;
         self.unsent.is_none() && self.tls.as_deref().is_none_or(tls_holds_nothing)
     }
 
@@ -366,7 +361,7 @@ impl Stream {
             return Poll::Ready(Ok(Plain::Opened));
         }
         // Without this, a stream that failed would wait for bytes it can do nothing with.
-        tls.session.check().map_err(io::Error::other)?;
+        tls.session.check()?;
         loop {
             let progress = ready!(self.poll_open(cx, limit, scratch))?;
             if progress == Progress::PeerClosed || !scratch.opened.is_empty() {
@@ -419,7 +414,7 @@ impl Stream {
         sealed.clear();
         let progress = tls.session.receive(read, count, opened, sealed);
         append(&mut self.unsent, sealed.filled());
-        progress.map_err(io::Error::other)
+        progress
     }
 }
 
@@ -447,7 +442,7 @@ fn seal<'b>(
 ) -> io::Result<&'b [u8]> {
     let Some(tls) = tls else { return Ok(plain) };
     sealed.clear();
-    tls.session.encrypt(plain, sealed).map_err(io::Error::other)?;
+    tls.session.encrypt(plain, sealed)?;
     Ok(sealed.filled())
 }
 

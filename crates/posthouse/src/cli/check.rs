@@ -125,7 +125,7 @@ fn backend(backend: &backends::BackendSettings) -> BackendLine {
         hosts: backend.hosts.iter().map(ToString::to_string).collect(),
         imap_port: backend.ports.imap,
         pop3_port: backend.ports.pop3,
-        tls: backend.tls.word(),
+        tls: backend.tls_word(),
         login: backend.login.word(),
     }
 }

@@ -137,6 +137,8 @@ table! {
         /// The local addresses to connect from, in turn.
         "source_addresses" = source_addresses: Listed<IpAddr>,
         "tls" = tls: TlsMode,
+        /// Whether it knows only TLS 1.0 to 1.2 and what went with them.
+        "tls_legacy" = tls_legacy: bool,
         /// Whether the certificate is verified.
         "verify" = verify: bool,
         /// Authorities to trust in place of the system's.

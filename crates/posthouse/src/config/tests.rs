@@ -216,6 +216,24 @@ fn a_back_end_is_told_who_the_client_is_as_the_file_says() {
 }
 
 #[test]
+fn old_tls_towards_a_back_end_is_asked_for_by_name_and_has_to_be_built_in() {
+    let (config, _) = read(WORKING).unwrap();
+    assert!(!config.backends[0].tls_legacy);
+    let (config, warnings) = read(&format!("{WORKING}tls_legacy = false\n")).unwrap();
+    assert!(!config.backends[0].tls_legacy && warnings.is_empty());
+    let asked = format!("{WORKING}tls_legacy = true\n");
+    if transport::tls::LEGACY {
+        let (config, warnings) = read(&asked).unwrap();
+        assert_eq!(config.backends[0].tls_word(), "implicit (legacy)");
+        assert!(warnings.render(false).contains("old TLS"), "{}", warnings.render(false));
+    } else {
+        let shown = mistakes(&asked);
+        assert!(shown.contains("built without old TLS"), "{shown}");
+        assert!(shown.contains("--features legacy-tls"), "{shown}");
+    }
+}
+
+#[test]
 fn every_login_mode_can_be_chosen() {
     let mode = |keys: &str| {
         let (config, _) = read(&format!("{WORKING}{keys}\n")).unwrap();

@@ -36,9 +36,9 @@ async fn secure(client: &mut Stream, server: &mut Stream) {
     let settings = ServerSettings { certificates: vec![files], protocol: model::Protocol::Imap };
     let tls = ServerTls::load(settings).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let config = ClientTls::new(&Verify::Nothing).unwrap().config();
+    let believing = ClientTls::new(&Verify::Nothing).unwrap();
     let (accepted, connected) = tokio::join!(server.accept_tls(tls.config()), async {
-        client.connect_tls(config, name).await?;
+        client.connect_tls(&believing, name).await?;
         client.write_all(b"").await
     });
     accepted.unwrap();

@@ -19,6 +19,11 @@ use rustls::{
     server::ParsedCertificate,
 };
 
+use super::hints;
+
+/// Whether back ends can be spoken to in TLS 1.0 and 1.1: the feature `legacy-tls` was built in.
+pub const LEGACY: bool = cfg!(feature = "legacy-tls");
+
 /// TLS sessions remembered for resumption, over all back ends.
 const SESSIONS: usize = 1024;
 
@@ -54,6 +59,12 @@ pub enum RootsError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The feature `legacy-tls` was not built in.
+    #[error(
+        "this program was built without old TLS: build it with `cargo build --release -p posthouse \
+         --features legacy-tls`"
+    )]
+    NoLegacy,
     /// The system has no roots.
     #[error(
         "no root certificates were found on this system: install ca-certificates or set ca_file"
@@ -64,43 +75,83 @@ pub enum RootsError {
     Unusable(String),
 }
 
-/// The TLS settings towards one back end. Sessions are remembered and resumed.
+/// The TLS settings towards one back end.
 #[derive(Clone, Debug)]
-pub struct ClientTls(Arc<ClientConfig>);
+pub struct ClientTls(Library);
+
+/// Who speaks TLS, by which settings.
+#[derive(Clone, Debug)]
+pub(super) enum Library {
+    #[cfg(feature = "legacy-tls")]
+    Legacy(super::legacy::Context),
+    Rustls(Arc<ClientConfig>),
+}
 
 impl ClientTls {
-    /// Prepares TLS towards a back end.
+    /// Prepares TLS 1.0 to 1.2 towards a back end that speaks nothing newer, whose keys and ciphers are
+    /// as old. Its certificate is judged as any other's. Every connection shakes hands in full.
+    ///
+    /// # Errors
+    /// [`RootsError`] if the roots cannot be had.
+    #[cfg(feature = "legacy-tls")]
+    pub fn legacy(verify: &Verify) -> Result<Self, RootsError> {
+        super::legacy::Context::new(verify).map(|context| Self(Library::Legacy(context)))
+    }
+
+    /// Refuses to prepare TLS 1.0 to 1.2, which was not built in.
+    ///
+    /// # Errors
+    /// [`RootsError::NoLegacy`], always.
+    #[cfg(not(feature = "legacy-tls"))]
+    pub fn legacy(_: &Verify) -> Result<Self, RootsError> {
+        Err(RootsError::NoLegacy)
+    }
+
+    /// Prepares TLS 1.2 and 1.3 towards a back end. Sessions are remembered and resumed.
     ///
     /// # Errors
     /// [`RootsError`] if the roots cannot be had.
     pub fn new(verify: &Verify) -> Result<Self, RootsError> {
-        let provider = Arc::new(default_provider());
-        let verifier: Arc<dyn ServerCertVerifier> = match verify {
-            Verify::Nothing => Arc::new(Pinned { pins: None, provider: Arc::clone(&provider) }),
-            Verify::Pins(pins) => {
-                Arc::new(Pinned { pins: Some(pins.clone()), provider: Arc::clone(&provider) })
-            }
-            Verify::Roots { file: None } => by_chain(system_roots()?, &provider)?,
-            Verify::Roots { file: Some(file) } => {
-                let listed = file_certificates(file)?;
-                let chain = by_chain(file_roots(file, &listed)?, &provider)?;
-                Arc::new(Listed { listed, chain })
-            }
-        };
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| RootsError::Unusable(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Ok(Self(Arc::new(config)))
+        config(verify).map(|config| Self(Library::Rustls(Arc::new(config))))
     }
 
-    /// The library's settings.
-    pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0)
+    /// What an operator can do about a handshake that failed with these settings; nothing where the error
+    /// says it all.
+    pub fn hint(&self, error: &io::Error) -> Option<&'static str> {
+        match &self.0 {
+            #[cfg(feature = "legacy-tls")]
+            Library::Legacy(_) => error.get_ref()?.downcast_ref::<super::legacy::Failure>()?.hint(),
+            Library::Rustls(_) => hints::of_failed(error),
+        }
     }
+
+    pub(super) fn library(&self) -> &Library {
+        &self.0
+    }
+}
+
+pub(super) fn config(verify: &Verify) -> Result<ClientConfig, RootsError> {
+    let provider = Arc::new(default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match verify {
+        Verify::Nothing => Arc::new(Pinned { pins: None, provider: Arc::clone(&provider) }),
+        Verify::Pins(pins) => {
+            Arc::new(Pinned { pins: Some(pins.clone()), provider: Arc::clone(&provider) })
+        }
+        Verify::Roots { file: None } => by_chain(system_roots()?, &provider)?,
+        Verify::Roots { file: Some(file) } => {
+            let listed = file_certificates(file)?;
+            let chain = by_chain(file_roots(file, &listed)?, &provider)?;
+            Arc::new(Listed { listed, chain })
+        }
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| RootsError::Unusable(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(config)
 }
 
 fn system_roots() -> Result<RootCertStore, RootsError> {
@@ -119,7 +170,7 @@ fn by_chain(
         .map_err(|error| RootsError::Unusable(error.to_string()))
 }
 
-fn file_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+pub(super) fn file_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let failed = |problem: String| RootsError::File { file: file.to_owned(), problem };
     let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     let certificates: Vec<_> = certificates.map_err(|error| failed(error.to_string()))?;
@@ -140,34 +191,6 @@ fn file_roots(
         roots.add(certificate.clone()).map_err(failed)?;
     }
     Ok(roots)
-}
-
-/// What an operator can do about a handshake that a certificate, or its absence, made fail; nothing
-/// where the error says it all.
-pub fn hint(error: &io::Error) -> Option<&'static str> {
-    let error = error.get_ref()?.downcast_ref::<Error>()?;
-    match error {
-        Error::InvalidCertificate(wrong) => match wrong {
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => {
-                Some("renew it there, and look at the clocks of both machines")
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Some("`address` must be one of the names in the certificate; or set `pin_sha256`")
-            }
-            _ => Some(
-                "nobody we believe has signed it: set `ca_file` to its authority's certificate or to \
-                 the certificate itself, or `pin_sha256` to its digest; `verify = false` believes \
-                 everybody",
-            ),
-        },
-        Error::InvalidMessage(_) => {
-            Some("that port seems to speak no TLS from the first byte: look at `tls` and the port")
-        }
-        _ => None,
-    }
 }
 
 /// Believes what a chain to the roots of a file proves, and a certificate that stands in that file by
@@ -347,18 +370,5 @@ mod tests {
         judge(&leaf.pem(), leaf.der(), "mail.test").unwrap();
         judge(&root.pem(), leaf.der(), "mail.test").unwrap();
         judge(&authority.pem(), leaf.der(), "mail.test").unwrap_err();
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_certificate_comes_with_what_to_set() {
-        let said = |error: Error| hint(&io::Error::other(error));
-        let issuer = said(CertificateError::UnknownIssuer.into()).unwrap();
-        for key in ["`ca_file`", "`pin_sha256`", "`verify = false`"] {
-            assert!(issuer.contains(key), "{issuer}");
-        }
-        assert!(said(CertificateError::Expired.into()).unwrap().contains("renew"));
-        assert!(said(CertificateError::NotValidForName.into()).unwrap().contains("`address`"));
-        assert_eq!(said(Error::General("the pinned one".into())), None);
-        assert_eq!(hint(&io::ErrorKind::ConnectionReset.into()), None);
     }
 }

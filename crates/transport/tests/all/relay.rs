@@ -201,7 +201,7 @@ impl Lab {
                 backend.shake_hands().await.unwrap();
                 backend
             });
-            backend_leg.connect_tls(keys.client().config(), name).await.unwrap();
+            backend_leg.connect_tls(&keys.client(), name).await.unwrap();
             // Our last words of the handshake go out with what comes next; here, a flush.
             backend_leg.write_all(b"").await.unwrap();
             backend = shaken.await.unwrap();

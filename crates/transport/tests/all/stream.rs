@@ -84,7 +84,7 @@ async fn a_stream_is_upgraded_by_starttls_as_a_client() {
         };
         let ours = async {
             let name = ServerName::try_from("localhost").unwrap();
-            ours.connect_tls(keys.client().config(), name).await.unwrap();
+            ours.connect_tls(&keys.client(), name).await.unwrap();
             assert_eq!(ours.tls_version(), Some("1.2"));
             ours.write_all(b"b NOOP\r\n").await.unwrap();
             assert_eq!(heard(&mut ours).await, b"b OK\r\n");
@@ -132,7 +132,7 @@ async fn a_peer_that_closes_in_the_middle_of_the_handshake_is_an_error() {
         let (mut server, mut ours) = peer::connected().await;
         server.cut_off().await;
         let name = ServerName::try_from("localhost").unwrap();
-        let error = ours.connect_tls(keys.client().config(), name).await.unwrap_err();
+        let error = ours.connect_tls(&keys.client(), name).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     };
     within(work).await;

@@ -252,7 +252,7 @@ async fn call(
     server_peer.speak_tls_as_server(server);
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let ours = async {
-        ours.connect_tls(tls.config(), name).await?;
+        ours.connect_tls(tls, name).await?;
         greeted(&mut ours).await
     };
     let theirs = async {

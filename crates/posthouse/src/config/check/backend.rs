@@ -71,6 +71,7 @@ fn backend(
         warn_of_clear_text(table, &hosts, reader);
     }
     let source_addresses = source_addresses(table, &hosts, purpose, reader);
+    let tls_legacy = tls_legacy(table, mode, reader);
     let verify = verify(table, mode, purpose, reader);
     let login = login(table, purpose, reader);
     let settings = login.map(|login| BackendSettings {
@@ -83,6 +84,7 @@ fn backend(
             TlsMode::None => backends::Tls::None,
             TlsMode::StartTls => backends::Tls::StartTls,
         },
+        tls_legacy,
         verify,
         login,
         identity: identities(table),
@@ -164,6 +166,23 @@ fn identities(table: &file::Backend) -> Identities {
     Identities { imap: mode(&table.imap_identity), pop3: mode(&table.pop3_identity) }
 }
 
+/// Whether the back end is spoken to in old TLS, which has to be built in.
+fn tls_legacy(table: &file::Backend, mode: TlsMode, reader: &mut Reader<'_>) -> bool {
+    let Some(on) = table.tls_legacy.given().filter(|legacy| legacy.value) else { return false };
+    if mode == TlsMode::None {
+        refuse!(reader, table, [tls_legacy], "this back end has tls = \"none\"");
+    } else if transport::tls::LEGACY {
+        let title = "old TLS: whoever records the connection may read it later";
+        let help = "let the server learn TLS 1.2 with ECDHE, then leave `tls_legacy` out";
+        reader.note(Mistake::warning(&on.span, title).help(help));
+    } else {
+        let title = "this program was built without old TLS";
+        let help = "build it with `cargo build --release -p posthouse --features legacy-tls`";
+        reader.note(Mistake::error(&on.span, title).help(help));
+    }
+    transport::tls::LEGACY
+}
+
 /// How the back end's certificate is judged.
 fn verify(
     table: &file::Backend,
@@ -195,8 +214,10 @@ fn verify(
         return Verify::Pins(pins.value.0.iter().map(|pin| pin.value).collect());
     }
     let verify = Verify::Roots { file: table.ca_file.value().cloned() };
+    let legacy = transport::tls::LEGACY && table.tls_legacy.or(false);
+    let prepare = if legacy { ClientTls::legacy } else { ClientTls::new };
     if let (true, Some(file)) = (purpose.reads_files(), table.ca_file.given())
-        && let Err(error) = ClientTls::new(&verify)
+        && let Err(error) = prepare(&verify)
     {
         let title = format!("this file cannot be used: {error}");
         reader.note(Mistake::error(&file.span, title));

@@ -6,9 +6,7 @@ use aws_lc_rs::aead;
 use rustls::{ClientConnection, ConnectionTrafficSecrets};
 
 use super::*;
-use crate::tls::{
-    CertificateFiles, ClientTls, ServerSettings, ServerTls, Verify, make_self_signed,
-};
+use crate::tls::{CertificateFiles, ServerSettings, ServerTls, Verify, client, make_self_signed};
 
 /// Our server's side, and what it said last.
 struct Ours {
@@ -48,7 +46,7 @@ impl Ours {
 }
 
 fn client() -> ClientConnection {
-    let mut config = (*ClientTls::new(&Verify::Nothing).unwrap().config()).clone();
+    let mut config = client::config(&Verify::Nothing).unwrap();
     config.enable_secret_extraction = true;
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
