@@ -83,6 +83,10 @@ pub struct BackendStatus {
     pub imap_port: u16,
     /// Its POP3 port.
     pub pop3_port: u16,
+    /// How it is told there who the client is: `none`, `native`, `proxy-v1`, `proxy-v2`.
+    pub imap_identity: &'static str,
+    /// The same at its POP3 port.
+    pub pop3_identity: &'static str,
     /// How the connection to it is made private: `none`, `starttls`, `implicit`; behind the latter two
     /// ` (legacy)` where old TLS is spoken.
     pub tls: &'static str,
@@ -111,6 +115,8 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         hosts: settings.hosts.clone(),
         imap_port: settings.ports.imap,
         pop3_port: settings.ports.pop3,
+        imap_identity: settings.identity.imap.word(),
+        pop3_identity: settings.identity.pop3.word(),
         tls: settings.tls_word(),
         login: settings.login.word(),
         source_addresses: settings.source_addresses.clone(),

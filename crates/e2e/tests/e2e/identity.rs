@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases![
         dovecot_believes_what_it_is_told_by_id_and_by_xclient,
         dovecot_believes_a_proxy_header,
+        each_protocol_has_its_own_way_at_its_own_port,
         who_is_not_trusted_is_nobody_else_by_his_own_word,
         without_an_identity_nothing_is_said_of_the_client,
     ]
@@ -31,8 +32,12 @@ const CLIENT: &str = "192.0.2.7:45678";
 
 /// A door behind a proxy, in front of this back end; `keys` are more lines of its table.
 fn opened(imap: u16, pop3: u16, keys: &str) -> Door {
-    let rest = e2e::door::backend("a", imap, pop3) + keys + &everybody_at("a");
-    Door::open(&listening("proxy_networks = [\"127.0.0.0/8\"]", &rest))
+    opened_at(&(e2e::door::backend("a", imap, pop3) + keys + &everybody_at("a")))
+}
+
+/// A door behind a proxy, with these back ends.
+fn opened_at(rest: &str) -> Door {
+    Door::open(&listening("proxy_networks = [\"127.0.0.0/8\"]", rest))
 }
 
 fn visitor(port: u16) -> Client {
@@ -106,6 +111,49 @@ fn dovecot_believes_a_proxy_header(_: &House) {
         }
         // Its own visits are let in there as well.
         door.wait_probed("a");
+    }
+}
+
+fn each_protocol_has_its_own_way_at_its_own_port(_: &House) {
+    // The header stands before TLS.
+    for (tls, service, ssl) in [("none", Service::Pop3, "no"), ("implicit", Service::Pop3s, "yes")]
+    {
+        let [behind_proxy] = ports();
+        let extra = format!(
+            "haproxy_trusted_networks = 127.0.0.0/8\nservice imap-login {{\n  \
+             inet_listener imap-behind-proxy {{\n    port = {behind_proxy}\n    \
+             haproxy = yes\n    ssl = {ssl}\n  }}\n}}\n"
+        );
+        let trusted_networks = "127.0.0.0/8".to_owned();
+        let options = DovecotOptions { extra, trusted_networks, ..DovecotOptions::default() };
+        let dovecot = Dovecot::start(options).unwrap();
+        dovecot.add_user("anna", &password("anna")).unwrap();
+        let pop3 = dovecot.port(service);
+        let authority = match tls {
+            "none" => String::new(),
+            _ => format!("ca_file = {:?}\n", dovecot.certificates().ca),
+        };
+        let door = opened_at(&format!(
+            "[backend.a]\naddress = \"127.0.0.1\"\ntls = \"{tls}\"\n{authority}\
+             identity = \"native\"\npop3_port = {pop3}\n\
+             imap_port = {behind_proxy}\nimap_identity = \"proxy-v2\"\n{}",
+            everybody_at("a")
+        ));
+        log_in_by_imap(&door, "anna").ask("s SELECT INBOX", "s OK").unwrap();
+        log_in_by_pop3(&door, "anna").ask("STAT", "+OK").unwrap();
+        for service in ["imap", "pop3"] {
+            assert_logged(&dovecot, service, "anna", "192.0.2.7");
+        }
+        door.wait_probed("a");
+        let row = &door.json(&["backend", "list"])[0];
+        assert_eq!(
+            (&row["imap_identity"], &row["pop3_identity"]),
+            (&"proxy-v2".into(), &"native".into())
+        );
+        for shown in [door.does(&["backend", "list"]), door.does(&["check"])] {
+            assert!(shown.contains(&format!("{behind_proxy} proxy-v2")), "{shown}");
+            assert!(shown.contains(&format!("{pop3} native")), "{shown}");
+        }
     }
 }
 

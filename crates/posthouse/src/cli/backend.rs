@@ -37,6 +37,8 @@ struct Row {
     hosts: Vec<String>,
     imap_port: u16,
     pop3_port: u16,
+    imap_identity: String,
+    pop3_identity: String,
     tls: String,
     login: String,
     local_ports: Option<LocalPorts>,
@@ -97,8 +99,8 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
                 [
                     row.name,
                     row.hosts.join(","),
-                    row.imap_port.to_string(),
-                    row.pop3_port.to_string(),
+                    port(row.imap_port, &row.imap_identity),
+                    port(row.pop3_port, &row.pop3_identity),
                     row.tls,
                     row.login,
                     row.local_ports.map_or_else(|| "-".into(), |ports| ports.shown()),
@@ -115,6 +117,14 @@ impl LocalPorts {
     fn shown(&self) -> String {
         let alarm = if self.alarm { ", alarm" } else { "" };
         format!("{} % of {}{alarm}", self.percent, self.usable)
+    }
+}
+
+/// A port, and how the back end is told there who the client is.
+pub(super) fn port(port: u16, identity: &str) -> String {
+    match identity {
+        "none" => port.to_string(),
+        told => format!("{port} {told}"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! `posthouse check`: is the configuration good, and what follows from it?
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use directory::SourceKind;
 use serde::Serialize;
 
 use super::{
     Common, Failure,
+    backend::port,
     failure::{say, wants_colour},
     output::{Output, table},
 };
@@ -52,6 +53,9 @@ struct BackendLine {
     hosts: Vec<String>,
     imap_port: u16,
     pop3_port: u16,
+    imap_identity: &'static str,
+    pop3_identity: &'static str,
+    source_addresses: Vec<IpAddr>,
     tls: &'static str,
     login: &'static str,
 }
@@ -125,6 +129,9 @@ fn backend(backend: &backends::BackendSettings) -> BackendLine {
         hosts: backend.hosts.iter().map(ToString::to_string).collect(),
         imap_port: backend.ports.imap,
         pop3_port: backend.ports.pop3,
+        imap_identity: backend.identity.imap.word(),
+        pop3_identity: backend.identity.pop3.word(),
+        source_addresses: backend.source_addresses.clone(),
         tls: backend.tls_word(),
         login: backend.login.word(),
     }
@@ -151,11 +158,14 @@ fn text(summary: &Summary) -> String {
         }),
     );
     let backends = table(
-        ["BACK END", "HOSTS", "IMAP", "POP3", "TLS", "LOGIN"],
+        ["BACK END", "HOSTS", "FROM", "IMAP", "POP3", "TLS", "LOGIN"],
         summary.backends.iter().map(|line| {
-            let (imap, pop3) = (line.imap_port.to_string(), line.pop3_port.to_string());
+            let imap = port(line.imap_port, line.imap_identity);
+            let pop3 = port(line.pop3_port, line.pop3_identity);
             let (name, hosts) = (line.name.clone(), line.hosts.join(" "));
-            [name, hosts, imap, pop3, line.tls.into(), line.login.into()]
+            let from: Vec<_> = line.source_addresses.iter().map(IpAddr::to_string).collect();
+            let from = if from.is_empty() { "-".to_owned() } else { from.join(" ") };
+            [name, hosts, from, imap, pop3, line.tls.into(), line.login.into()]
         }),
     );
     let sources = table(
