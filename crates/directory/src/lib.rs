@@ -6,6 +6,7 @@
 mod answer;
 mod directory;
 mod lines;
+pub mod passwords;
 mod rules;
 mod sources;
 mod store;

@@ -12,6 +12,8 @@
 mod chain;
 #[path = "all/file.rs"]
 mod file;
+#[path = "all/passwords.rs"]
+mod passwords;
 #[path = "all/table.rs"]
 mod table;
 

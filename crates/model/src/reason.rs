@@ -126,6 +126,8 @@ reasons! {
     LimitListener = "limit-listener", Posthouse;
     /// More logins from this address, or by this user, than may be.
     LimitLogins = "limit-logins", Client;
+    /// More passwords wait to be checked here than may.
+    LimitPasswords = "limit-passwords", Posthouse;
     /// As many sessions of this user as may be are open.
     LimitUser = "limit-user", Client;
     /// The connection does not come from a proxy that may speak here, or without its PROXY header.

@@ -6,6 +6,7 @@
 
 mod challenge;
 mod messages;
+pub mod scram;
 
 use std::fmt;
 

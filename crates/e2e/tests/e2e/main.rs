@@ -22,6 +22,7 @@ mod limits;
 mod log;
 mod logins;
 mod pace;
+mod passwords;
 mod privileges;
 mod program;
 mod relay;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         logins::cases(),
         failures::cases(),
         sources::cases(),
+        passwords::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }
