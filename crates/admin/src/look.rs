@@ -53,7 +53,7 @@ pub async fn user_look_up(
     let typed = UserName::new(name).map_err(|error| bad(error.to_string()))?;
     let user = directory.canonical(&typed).map_err(|error| bad(error.to_string()))?;
     let protocol = request.protocol;
-    let query = Query { user, protocol };
+    let query = Query::without_client(user, protocol);
     let (verdict, source) = directory
         .look_up_with_source(&query)
         .await
@@ -71,7 +71,7 @@ pub async fn user_look_up(
     let at = |host: &Host| HostPort { host: host.clone(), port: Some(port) }.to_string();
     Ok(LookedUp {
         user: query.user.to_string(),
-        source: source.unwrap_or_default().to_owned(),
+        source: source.as_deref().unwrap_or_default().to_owned(),
         backend: target.backend.to_string(),
         addresses: hosts.iter().map(at).collect(),
         name_there: route.user.to_string(),

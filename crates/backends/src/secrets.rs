@@ -7,14 +7,12 @@ use proto::sasl::TokenMechanism;
 
 use crate::LoginMode;
 
-const NO_PASSWORD: &str =
-    "every login mode but \"forward\" needs the user's password in the directory";
+const NO_PASSWORD: &str = "login = \"password\" needs the user's password in the directory";
 
 /// Decides with what to log in.
 ///
 /// # Errors
-/// The reason why it cannot be: a wrong password where we judge it, or nothing to judge it by. A master
-/// login is never made for somebody who has not shown the user's own password.
+/// The reason why it cannot be. A master login is never made for somebody whose proof nobody has judged.
 pub(crate) fn login(
     mode: &LoginMode,
     route: &Route,
@@ -29,26 +27,26 @@ pub(crate) fn login(
             Ok(Login { user: route.user.clone(), how, whose: Whose::Client })
         }
         LoginMode::Authzid { user, secret } => {
-            judge(route, offered)?;
+            proved(route, offered)?;
             let how = How::Authzid { authcid: user.clone(), secret: secret.clone() };
             Ok(Login { user: route.user.clone(), how, whose: Whose::Posthouse })
         }
         LoginMode::Master { user, separator, secret } => {
-            judge(route, offered)?;
+            proved(route, offered)?;
             let name = format!("{}{separator}{user}", route.user);
             let user = UserName::new(name)
                 .map_err(|_| (Reason::DirectoryMisconfigured, "the master login is too long"))?;
             Ok(Login { user, how: How::Password(secret.clone()), whose: Whose::Posthouse })
         }
         LoginMode::Password => {
-            judge(route, offered)?;
+            proved(route, offered)?;
             let known =
                 route.secret.clone().ok_or((Reason::DirectoryMisconfigured, NO_PASSWORD))?;
             let how = How::Password(known);
             Ok(Login { user: route.user.clone(), how, whose: Whose::Directory })
         }
         LoginMode::Trusted { dummy } => {
-            judge(route, offered)?;
+            proved(route, offered)?;
             let how = How::Password(dummy.clone());
             Ok(Login { user: route.user.clone(), how, whose: Whose::Posthouse })
         }
@@ -67,27 +65,13 @@ fn forwarded(offered: &Credentials) -> Option<How> {
     }
 }
 
-/// Judges the client's proof ourselves, where the back end will not.
-fn judge(route: &Route, offered: &Credentials) -> Result<(), (Reason, &'static str)> {
-    let password = match &offered.proof {
-        // It has been verified in the TLS handshake.
-        Proof::Certificate => return Ok(()),
-        Proof::Password(password) => password,
-        Proof::Token(_) => {
-            return Err((Reason::BackendLoginDisabled, "only login = \"forward\" takes tokens"));
-        }
-    };
-    match &route.secret {
-        None => Err((Reason::DirectoryMisconfigured, NO_PASSWORD)),
-        // Nobody chose it: a column that was left empty must not open a mailbox.
-        Some(known) if known.reveal().is_empty() => {
-            Err((Reason::DirectoryMisconfigured, "the password in the directory is empty"))
-        }
-        Some(known) if !known.matches(password) => {
-            Err((Reason::WrongPassword, "not the password in the directory"))
-        }
-        Some(_) => Ok(()),
+/// Where the back end lets in whom we name, the directory must have found the client's proof right.
+fn proved(route: &Route, offered: &Credentials) -> Result<(), (Reason, &'static str)> {
+    // A certificate has been verified in the TLS handshake.
+    if route.judged || matches!(offered.proof, Proof::Certificate) {
+        return Ok(());
     }
+    Err((Reason::DirectoryMisconfigured, "nobody has judged the client's proof"))
 }
 
 #[cfg(test)]
@@ -109,6 +93,7 @@ mod tests {
             targets: vec![Target::backend(BackendName::new("a").unwrap())],
             user: name("there"),
             secret: password.map(secret),
+            judged: true,
         }
     }
 
@@ -146,10 +131,7 @@ mod tests {
         let forwarded = login(&LoginMode::Forward, &route(None), &token).unwrap();
         let mechanism = TokenMechanism::XOAuth2;
         assert!(matches!(forwarded.how, How::Token { mechanism: same, .. } if same == mechanism));
-        assert_eq!(
-            login(&master(), &route(None), &token).unwrap_err().0,
-            Reason::BackendLoginDisabled
-        );
+        assert!(login(&master(), &route(None), &token).is_ok());
         let certificate = Credentials { proof: Proof::Certificate, ..token };
         let refused = login(&LoginMode::Forward, &route(None), &certificate).unwrap_err().0;
         assert_eq!(refused, Reason::BackendLoginDisabled);
@@ -157,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn master_presents_the_master_s_secret_only_for_the_right_password() {
+    fn master_presents_the_master_s_secret() {
         let login = login(&master(), &route(Some("pw")), &offered("pw")).unwrap();
         assert_eq!(login.user, name("there*root"));
         assert_eq!(login.whose, Whose::Posthouse);
@@ -175,14 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn no_mode_lets_anybody_in_without_the_user_s_password() {
+    fn no_mode_lets_anybody_in_whose_proof_nobody_has_judged() {
         for mode in modes_that_judge() {
-            let refused =
-                |known, shown| login(&mode, &route(known), &offered(shown)).unwrap_err().0;
-            assert_eq!(refused(Some("pw"), "wrong"), Reason::WrongPassword, "{mode:?}");
-            assert_eq!(refused(None, ""), Reason::DirectoryMisconfigured, "{mode:?}");
-            assert_eq!(refused(Some(""), ""), Reason::DirectoryMisconfigured, "{mode:?}");
-            assert!(login(&mode, &route(Some("pw")), &offered("pw")).is_ok(), "{mode:?}");
+            let route = Route { judged: false, ..route(Some("pw")) };
+            let refused = login(&mode, &route, &offered("pw")).unwrap_err().0;
+            assert_eq!(refused, Reason::DirectoryMisconfigured, "{mode:?}");
         }
     }
 
@@ -192,21 +171,5 @@ mod tests {
         let login = login(&mode, &route(Some("pw")), &offered("pw")).unwrap();
         assert_eq!((login.user, login.whose), (name("there"), Whose::Posthouse));
         assert!(matches!(login.how, How::Authzid { authcid, .. } if authcid == name("root")));
-    }
-
-    #[test]
-    fn an_empty_password_in_the_directory_opens_no_mailbox() {
-        let refused = login(&master(), &route(Some("")), &offered("")).unwrap_err().0;
-        assert_eq!(refused, Reason::DirectoryMisconfigured);
-    }
-
-    #[test]
-    fn master_lets_nobody_in_without_the_user_s_password() {
-        let refused = |route: Route, password: &str| {
-            login(&master(), &route, &offered(password)).unwrap_err().0
-        };
-        assert_eq!(refused(route(Some("pw")), "wrong"), Reason::WrongPassword);
-        assert_eq!(refused(route(Some("pw")), ""), Reason::WrongPassword);
-        assert_eq!(refused(route(None), ""), Reason::DirectoryMisconfigured);
     }
 }

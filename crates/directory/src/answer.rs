@@ -99,6 +99,8 @@ pub struct KnownBackend {
     pub imap_port: u16,
     /// Its port for POP3.
     pub pop3_port: u16,
+    /// Whether it judges a client's own proof. The others let in whom we name.
+    pub judges: bool,
 }
 
 impl KnownBackend {
@@ -272,6 +274,7 @@ mod tests {
             hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
             imap_port,
             pop3_port,
+            judges: true,
         }
     }
 

@@ -3,76 +3,38 @@
 //! Nothing here speaks to a back end or words a reply. "No" and "cannot say" stay apart: a source that
 //! cannot say ends the search.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use model::{BackendName, CanonicalUser, Protocol, Reason, Route, UserName};
+use model::{BackendName, CanonicalUser, Proof, Reason, Route, Target, UserName};
 
 use crate::{
-    Answer, Backends, BadName, FileProblem, FileSettings, KnownBackend, Rules, StaticSettings,
-    Store, StoreError, Unresolved,
-    sources::{
-        CannotSay, Found, Source,
-        file::{File, Reader},
-        r#static::Static,
-        table::Table,
-    },
+    Backends, BadName, DependsOn, FileProblem, Query, Rules, Settings, Store, StoreError,
+    Unresolved,
+    chain::{Chain, Known, Link, SourceFigures},
+    judge::{self, Judgement},
+    sources::{Around, Asking, CannotSay, Found, Offer},
 };
 
-/// All that the directory has to know, from the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The name rules.
-    pub rules: Rules,
-    /// The sources, in the order in which they are asked.
-    pub chain: Vec<SourceSettings>,
-    /// The configured back ends.
-    pub backends: Vec<KnownBackend>,
-    /// The state folder, for the table.
-    pub state: PathBuf,
-}
-
-/// One source of the chain.
-#[derive(Clone, Debug)]
-pub struct SourceSettings {
-    /// How log and errors call it.
-    pub name: String,
-    /// The back end whose settings count for an address that no back end has.
-    pub template: Option<BackendName>,
-    /// What it is.
-    pub kind: SourceKind,
-}
-
-/// What a source is, with its own settings.
-#[derive(Clone, Debug)]
-pub enum SourceKind {
-    /// A text map or TOML file.
-    File(FileSettings),
-    /// One answer for everybody.
-    Static(StaticSettings),
-    /// The embedded store in the state folder.
-    Table,
-}
-
-/// What a client's login asks.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// The name by which we know the user, see [`Directory::canonical`].
-    pub user: CanonicalUser,
-    /// The protocol he came by.
-    pub protocol: Protocol,
-}
-
-/// What the directory says. Neither is ever a guess.
+/// What the directory says. None of it is ever a guess.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// A source knows him, and says where his mail is.
+    /// He is known, and his proof was right where it is judged here.
     Admit(Route),
+    /// He may not come in.
+    Refused(Refused),
     /// Every source was asked, and none knows him.
     Unknown,
+}
+
+/// Why the directory refuses somebody, and what its source wants him to be told.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// [`Reason::WrongPassword`] or [`Reason::UserDisabled`].
+    pub reason: Reason,
+    /// How long the client should be made to wait; none where the source does not say.
+    pub wait: Option<Duration>,
+    /// A source's own words.
+    pub text: Option<Box<str>>,
 }
 
 /// Nobody can say now who or where the user is. It is never a "no".
@@ -120,19 +82,12 @@ pub enum SourceProblem {
     Template(BackendName),
 }
 
-/// One member of the chain.
-#[derive(Debug)]
-struct Link {
-    name: Arc<str>,
-    template: Option<BackendName>,
-    source: Source,
-}
-
 /// The directory. It is shared by all sessions.
 pub struct Directory {
     rules: Rules,
     backends: Arc<Backends>,
-    chain: Vec<Link>,
+    chain: Chain,
+    depends_on: DependsOn,
 }
 
 impl Directory {
@@ -141,58 +96,14 @@ impl Directory {
     /// # Errors
     /// [`OpenError`] if a source cannot be used or contradicts the configuration.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        if settings.chain.is_empty() {
-            return Err(OpenError::Empty);
-        }
-        let mut directory = Self {
-            rules: settings.rules,
-            backends: Arc::new(Backends::new(settings.backends)),
-            chain: Vec::new(),
+        let backends = Arc::new(Backends::new(settings.backends));
+        let around = Around {
+            rules: settings.rules.clone(),
+            backends: Arc::clone(&backends),
+            state: settings.state,
         };
-        for source in settings.chain {
-            let link = directory.link(source, &settings.state)?;
-            directory.chain.push(link);
-        }
-        Ok(directory)
-    }
-
-    /// Opens one source of the chain.
-    fn link(&self, settings: SourceSettings, state: &Path) -> Result<Link, OpenError> {
-        let template = settings.template;
-        match self.source(settings.kind, template.as_ref(), state) {
-            Ok(source) => Ok(Link { name: settings.name.into(), template, source }),
-            Err(problem) => Err(OpenError::Source { name: settings.name, problem }),
-        }
-    }
-
-    fn source(
-        &self,
-        kind: SourceKind,
-        template: Option<&BackendName>,
-        state: &Path,
-    ) -> Result<Source, SourceProblem> {
-        if let Some(unknown) = template.filter(|name| !self.backends.knows(name)) {
-            return Err(SourceProblem::Template(unknown.clone()));
-        }
-        match kind {
-            SourceKind::File(settings) => Ok(Source::File(File::open(Reader {
-                settings,
-                rules: self.rules.clone(),
-                backends: Arc::clone(&self.backends),
-                template: template.cloned(),
-            })?)),
-            SourceKind::Static(settings) => {
-                self.backends.check(&settings.answer.place, template)?;
-                Ok(Source::Static(Static(settings)))
-            }
-            SourceKind::Table => {
-                let store = match self.store() {
-                    Some(open) => Arc::clone(open),
-                    None => Arc::new(Store::open(state)?),
-                };
-                Ok(Source::Table(Table(store)))
-            }
-        }
+        let chain = Chain::open(settings.chain, &around)?;
+        Ok(Self { rules: settings.rules, backends, depends_on: chain.depends_on(), chain })
     }
 
     /// The one name by which we know a user. It is made once for each login, before anything is keyed
@@ -205,12 +116,22 @@ impl Directory {
         self.rules.canonical(typed)
     }
 
-    /// Says where a user is. It has to be called within a tokio runtime.
+    /// Says where a user is, without asking whether it is he. It has to be called within a tokio runtime.
     ///
     /// # Errors
     /// [`Unavailable`] if a source that has to be asked cannot say, or its answer leads nowhere.
     pub async fn look_up(&self, query: &Query) -> Result<Verdict, Unavailable> {
         Ok(self.look_up_with_source(query).await?.0)
+    }
+
+    /// As [`Self::look_up`], for somebody on whose being unknown something final hangs, such as that a
+    /// message for him is refused: no source's "no" from before counts, so each is asked again.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub async fn look_up_for_good(&self, query: &Query) -> Result<Verdict, Unavailable> {
+        let known = self.chain.ask(query, None, Asking::NoRememberedNo).await?;
+        Ok(self.verdict(known, query, None)?.0)
     }
 
     /// As [`Self::look_up`], with the name of the source that knows the user.
@@ -220,18 +141,44 @@ impl Directory {
     pub async fn look_up_with_source(
         &self,
         query: &Query,
-    ) -> Result<(Verdict, Option<&str>), Unavailable> {
-        for link in &self.chain {
-            match link.source.find(&query.user).await {
-                Ok(Some(found)) => {
-                    let route = self.route(link, query, found)?;
-                    return Ok((Verdict::Admit(route), Some(&link.name)));
-                }
-                Ok(None) => {}
-                Err(CannotSay { reason, detail }) => return Err(link.unavailable(reason, detail)),
-            }
-        }
-        Ok((Verdict::Unknown, None))
+    ) -> Result<(Verdict, Option<Arc<str>>), Unavailable> {
+        let known = self.chain.ask(query, None, Asking::Usual).await?;
+        self.verdict(known, query, None)
+    }
+
+    /// Says whether a client is let in, and where its mail is. Its proof is judged here unless the back end
+    /// will. `attempt` is the how manieth of its connection this is, from 1. It has to be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`]; also if it would have to be judged here, and nothing says by what.
+    pub async fn admit(
+        &self,
+        query: &Query,
+        proof: &Proof,
+        attempt: u32,
+    ) -> Result<Verdict, Unavailable> {
+        let offer = match proof {
+            Proof::Password(password) => Some(Offer { password: password.clone(), attempt }),
+            Proof::Certificate | Proof::Token(_) => None,
+        };
+        let known = self.chain.ask(query, offer, Asking::Usual).await?;
+        Ok(self.verdict(known, query, Some(proof))?.0)
+    }
+
+    /// What the sources' answers depend on, beside the user and the protocol.
+    pub fn depends_on(&self) -> DependsOn {
+        self.depends_on
+    }
+
+    /// Forgets what sources said: of one user, or of all.
+    pub fn forget(&self, user: Option<&CanonicalUser>) {
+        self.chain.forget(user);
+    }
+
+    /// The sources in the order in which they are asked, and what they were asked since the start.
+    pub fn figures(&self) -> Vec<SourceFigures> {
+        self.chain.figures()
     }
 
     /// The name rules, for those who write names into the store.
@@ -246,44 +193,77 @@ impl Directory {
 
     /// The embedded store; none if the chain has no table.
     pub fn store(&self) -> Option<&Arc<Store>> {
-        self.chain.iter().find_map(|link| match &link.source {
-            Source::Table(Table(store)) => Some(store),
-            Source::File(_) | Source::Static(_) => None,
-        })
+        self.chain.store()
     }
 
     /// The template of the table, if the chain has a table and that a template.
     pub fn table_template(&self) -> Option<&BackendName> {
-        let is_table = |link: &&Link| matches!(link.source, Source::Table(_));
-        self.chain.iter().find(is_table)?.template.as_ref()
+        self.chain.table_template()
     }
 
-    fn route(&self, link: &Link, query: &Query, found: Found) -> Result<Route, Unavailable> {
-        let Query { user, protocol } = query;
-        let Answer { user: there, place } = found.answer;
-        let target = self.backends.resolve(&place, link.template.as_ref(), *protocol).map_err(
-            |unresolved| {
-                let detail = format!("the answer for `{user}` cannot be used: {unresolved}");
-                link.unavailable(Reason::DirectoryMisconfigured, detail)
-            },
-        )?;
-        Ok(Route {
-            targets: vec![target],
-            user: there.unwrap_or_else(|| user.name().clone()),
-            secret: found.secret,
+    /// What the chain knows, as a verdict. With a proof, it is judged where the back end will not.
+    fn verdict(
+        &self,
+        known: Known<'_>,
+        query: &Query,
+        proof: Option<&Proof>,
+    ) -> Result<(Verdict, Option<Arc<str>>), Unavailable> {
+        let (link, found) = match known {
+            Known::User(link, found) => (link, found),
+            Known::Refused(refused) => return Ok((Verdict::Refused(refused), None)),
+            Known::Nobody => return Ok((Verdict::Unknown, None)),
+        };
+        let source = Some(Arc::clone(link.name()));
+        if found.disabled && proof.is_some() {
+            let refused = Refused { reason: Reason::UserDisabled, wait: None, text: None };
+            return Ok((Verdict::Refused(refused), source));
+        }
+        let targets = self.targets(link, query, &found)?;
+        let judged = match proof {
+            Some(proof) if link.verify() || targets.iter().any(|at| self.must_judge(at)) => {
+                match judge::judge(&found, proof) {
+                    Ok(Judgement::Right) => true,
+                    Ok(Judgement::Wrong) => {
+                        let reason = Reason::WrongPassword;
+                        let refused = Refused { reason, wait: None, text: None };
+                        return Ok((Verdict::Refused(refused), source));
+                    }
+                    Err(cannot) => return Err(link.unavailable(cannot)),
+                }
+            }
+            _ => found.judged,
+        };
+        let user = found.user.unwrap_or_else(|| query.user.name().clone());
+        Ok((Verdict::Admit(Route { targets, user, secret: found.secret, judged }), source))
+    }
+
+    /// Whether a back end lets in whom we name, and so leaves it to us to ask for a proof.
+    fn must_judge(&self, target: &Target) -> bool {
+        self.backends.get(&target.backend).is_none_or(|known| !known.judges)
+    }
+
+    /// Where the places of an answer lead.
+    fn targets(
+        &self,
+        link: &Link,
+        query: &Query,
+        found: &Found,
+    ) -> Result<Vec<Target>, Unavailable> {
+        let user = &query.user;
+        if found.places.is_empty() {
+            let detail = format!("it knows `{user}` and names no back end for him");
+            return Err(link.unavailable(CannotSay::misconfigured(detail)));
+        }
+        let resolve = |place| self.backends.resolve(place, link.template(), query.protocol);
+        found.places.iter().map(resolve).collect::<Result<_, _>>().map_err(|unresolved| {
+            let detail = format!("the answer for `{user}` cannot be used: {unresolved}");
+            link.unavailable(CannotSay::misconfigured(detail))
         })
     }
 }
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.chain.iter().map(|link| &link.name);
-        f.debug_set().entries(names).finish()
-    }
-}
-
-impl Link {
-    fn unavailable(&self, reason: Reason, detail: String) -> Unavailable {
-        Unavailable { reason, source_name: Arc::clone(&self.name), detail }
+        self.chain.fmt(f)
     }
 }

@@ -4,21 +4,26 @@
 //! found, found, and "cannot say" are three answers and never become one another.
 
 mod answer;
+mod chain;
 mod directory;
+mod judge;
 mod lines;
 pub mod passwords;
+mod query;
 mod rules;
+mod settings;
 mod sources;
 mod store;
 
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
-pub use directory::{
-    Directory, OpenError, Query, Settings, SourceKind, SourceProblem, SourceSettings, Unavailable,
-    Verdict,
-};
+pub use chain::SourceFigures;
+pub use directory::{Directory, OpenError, Refused, SourceProblem, Unavailable, Verdict};
 pub use lines::LineProblem;
+pub use query::{DependsOn, InvalidTemplate, Keys, Placeholder, Query, Template};
 pub use rules::{BadName, InvalidRules, Rewrite, RuleSettings, Rules, StripDomain};
+pub use settings::{Gives, OnError, Settings, SourceKind, SourceSettings};
 pub use sources::{
+    cached::{CacheSettings, Figures},
     file::{FileFormat, FileProblem, FileSettings, Problems},
     r#static::StaticSettings,
 };

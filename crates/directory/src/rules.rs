@@ -13,7 +13,7 @@ const PATTERN_BYTES: usize = 1 << 20;
 /// The rules as an operator writes them, in the order in which they are applied.
 #[derive(Clone, Debug)]
 pub struct RuleSettings {
-    /// Cuts white space from both ends.
+    /// Cuts white space from both ends of the user's part and of the domain.
     pub trim: bool,
     /// Characters that may stand in place of `@`, such as `%`. The last of them (or `@`) in a name
     /// becomes `@`; all that is before it is the user's part.
@@ -143,6 +143,7 @@ impl Rules {
         let mut name = self.spell(name.as_str());
         self.cut_detail(&mut name);
         self.strip_domain(&mut name);
+        self.trim_parts(&mut name);
         self.add_domain(&mut name);
         for (pattern, replacement) in &self.rewrites {
             // The common case, no match, must not copy the name.
@@ -179,6 +180,18 @@ impl Rules {
         if let Some((start, _)) = start.filter(|(start, _)| *start > 0 && *start < end) {
             name.replace_range(start..end, "");
         }
+    }
+
+    /// What was cut away may have left white space at an end that is one only now.
+    fn trim_parts(&self, name: &mut String) {
+        if !self.settings.trim {
+            return;
+        }
+        let trimmed = match name.rsplit_once('@') {
+            Some((user, domain)) => format!("{}@{}", user.trim(), domain.trim()),
+            None => name.trim().to_owned(),
+        };
+        *name = trimmed;
     }
 
     fn strip_domain(&self, name: &mut String) {
@@ -408,6 +421,21 @@ mod tests {
         for detail in ['a', ' ', '@'] {
             let settings = RuleSettings { detail: Some(detail), ..RuleSettings::default() };
             assert_eq!(refused(settings), InvalidRules::Delimiter(detail));
+        }
+    }
+
+    #[test]
+    fn white_space_before_what_is_cut_away_goes_with_it() {
+        let settings = RuleSettings {
+            delimiters: "%".to_owned(),
+            detail: Some('+'),
+            strip_domain: StripDomain::Always,
+            ..RuleSettings::default()
+        };
+        let rules = Rules::new(settings).unwrap();
+        for typed in [" bob %", "bob +x@y", "bob @ y "] {
+            let canonical = rules.canonical(&UserName::new(typed).unwrap()).unwrap();
+            assert_eq!(canonical.as_str(), "bob", "{typed}");
         }
     }
 

@@ -1,44 +1,232 @@
-//! The sources a chain can be made of, each in a file of its name.
+//! The sources a chain can be made of, each in a file or folder of its name.
 //!
 //! Nothing here knows the order of a chain or turns an answer into a route.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "until the first source over a network"))]
+pub(crate) mod cached;
 pub(crate) mod file;
 pub(crate) mod r#static;
 pub(crate) mod table;
 
-use model::{CanonicalUser, Reason, Secret};
+use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use crate::Answer;
+use model::{CanonicalUser, Reason, Secret, UserName};
+
+use crate::{
+    Answer, Backends, Place, Query, Rules, SourceKind, SourceProblem, SourceSettings, Store,
+    query::DependsOn,
+};
 
 /// What a source knows of a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) answer: Answer,
+    /// Where his mail is, in the order in which to try. None: he exists, and another has to say where.
+    pub(crate) places: Vec<Place>,
+    /// His name at the back end; the name by which we know him if there is none.
+    pub(crate) user: Option<UserName>,
+    /// His password at the back end, as it is.
     pub(crate) secret: Option<Secret>,
+    /// What his password is compared with here: `{SCHEME}` and what that scheme makes of a password.
+    pub(crate) verifier: Option<Secret>,
+    /// What stands for his mailbox whatever his name is.
+    pub(crate) id: Option<Box<str>>,
+    /// Whether he may not log in.
+    pub(crate) disabled: bool,
+    /// Whether the source has judged the password that came with the question, and found it right.
+    pub(crate) judged: bool,
+    /// Whether this is from before, because the source cannot say now. Secrets may have been left out.
+    pub(crate) stale: bool,
+    /// Whether a source that might have said more could not.
+    pub(crate) incomplete: bool,
+}
+
+impl From<Answer> for Found {
+    fn from(answer: Answer) -> Self {
+        Self { places: vec![answer.place], user: answer.user, ..Self::default() }
+    }
+}
+
+impl Found {
+    /// Takes over what is left open here and said by another source.
+    pub(crate) fn complete(&mut self, other: Self) {
+        if self.places.is_empty() {
+            self.places = other.places;
+        }
+        self.user = self.user.take().or(other.user);
+        self.secret = self.secret.take().or(other.secret);
+        self.verifier = self.verifier.take().or(other.verifier);
+        self.id = self.id.take().or(other.id);
+        self.disabled |= other.disabled;
+        self.judged |= other.judged;
+        self.stale |= other.stale;
+        self.incomplete |= other.incomplete;
+    }
+}
+
+/// A source's answer. Each of the three is certain: a source that cannot say gives [`CannotSay`].
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// It knows the user.
+    Found(Found),
+    /// It does not know the user.
+    Unknown,
+    #[cfg_attr(not(test), expect(dead_code, reason = "until the first source over a network"))]
+    /// It has judged the password that came with the question, and found it wrong, or the user, or both.
+    Refused {
+        /// Whether the client has to wait before it tries again; none where it may not try again.
+        wait: Option<Duration>,
+        /// What the source wants it to be told.
+        text: Option<Box<str>>,
+    },
+}
+
+impl From<Option<Found>> for Said {
+    fn from(found: Option<Found>) -> Self {
+        found.map_or(Self::Unknown, Self::Found)
+    }
 }
 
 /// A source could not say whether it knows a user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CannotSay {
     pub(crate) reason: Reason,
     pub(crate) detail: String,
+}
+
+impl CannotSay {
+    /// It cannot say now: it is down, hangs, or refuses us.
+    pub(crate) fn unavailable(detail: impl fmt::Display) -> Self {
+        Self { reason: Reason::DirectoryUnavailable, detail: detail.to_string() }
+    }
+
+    /// What it says cannot be used, and waiting does not help.
+    pub(crate) fn misconfigured(detail: impl fmt::Display) -> Self {
+        Self { reason: Reason::DirectoryMisconfigured, detail: detail.to_string() }
+    }
+}
+
+/// What a source is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// Who asks, and how he came.
+    pub(crate) query: Arc<Query>,
+    /// The key under which to look for him.
+    pub(crate) key: Arc<str>,
+    /// What the client offers, for a source that judges passwords itself.
+    pub(crate) offer: Option<Offer>,
+}
+
+impl Question {
+    /// The key as the name of a user; none if it cannot be one.
+    fn key_as_user(&self) -> Option<CanonicalUser> {
+        if *self.key == *self.query.user.as_str() {
+            return Some(self.query.user.clone());
+        }
+        UserName::new(&*self.key).ok().map(CanonicalUser::declare)
+    }
+}
+
+/// What a client offers to a source that judges.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    /// The password.
+    pub(crate) password: Secret,
+    #[expect(dead_code, reason = "until the first source over a network")]
+    /// The how manieth attempt of this connection it is, from 1.
+    pub(crate) attempt: u32,
+}
+
+/// An answer that is on its way.
+pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Result<Said, CannotSay>> + Send + 'a>>;
+
+/// A source that is asked over a network, or by something else that may hang. Each question is asked in a
+/// task of its own with a deadline, so an implementation needs none.
+pub(crate) trait Remote: fmt::Debug + Send + Sync {
+    /// What the answers depend on, beside the key.
+    fn depends_on(&self) -> DependsOn;
+
+    /// Whether it judges passwords itself, and so has to be given them.
+    fn judges(&self) -> bool {
+        false
+    }
+
+    /// Asks it.
+    fn ask(&self, question: Question) -> Answering<'_>;
+}
+
+/// What a source is opened with, beside its own settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Around {
+    pub(crate) rules: Rules,
+    pub(crate) backends: Arc<Backends>,
+    /// The state folder.
+    pub(crate) state: PathBuf,
 }
 
 /// One source.
 #[derive(Debug)]
 pub(crate) enum Source {
     File(file::File),
+    #[expect(dead_code, reason = "until the first source over a network")]
+    Remote(Box<cached::Cached>),
     Static(r#static::Static),
     Table(table::Table),
 }
 
 impl Source {
-    /// Asks for a user. `None` is a "no": the source is sure that it does not know him.
-    pub(crate) async fn find(&self, user: &CanonicalUser) -> Result<Option<Found>, CannotSay> {
-        match self {
-            Self::File(file) => Ok(file.find(user).await),
-            Self::Static(fixed) => Ok(Some(fixed.find())),
-            Self::Table(table) => table.find(user),
+    /// Opens a source. `store` is the embedded store, if an earlier source has opened it.
+    pub(crate) fn open(
+        settings: &SourceSettings,
+        around: &Around,
+        store: Option<&Arc<Store>>,
+    ) -> Result<Self, SourceProblem> {
+        let template = settings.template.as_ref();
+        if let Some(unknown) = template.filter(|name| !around.backends.knows(name)) {
+            return Err(SourceProblem::Template(unknown.clone()));
+        }
+        match &settings.kind {
+            SourceKind::File(file) => Ok(Self::File(file::File::open(file::Reader {
+                settings: file.clone(),
+                rules: around.rules.clone(),
+                backends: Arc::clone(&around.backends),
+                template: template.cloned(),
+            })?)),
+            SourceKind::Static(fixed) => {
+                around.backends.check(&fixed.answer.place, template)?;
+                Ok(Self::Static(r#static::Static(fixed.clone())))
+            }
+            SourceKind::Table => {
+                let store = match store {
+                    Some(open) => Arc::clone(open),
+                    None => Arc::new(Store::open(&around.state)?),
+                };
+                Ok(Self::Table(table::Table(store)))
+            }
         }
     }
+
+    /// Asks for a user.
+    pub(crate) async fn ask(&self, question: &Question, how: Asking) -> Result<Said, CannotSay> {
+        match self {
+            Self::File(file) => match question.key_as_user() {
+                Some(user) => Ok(file.find(&user).await.into()),
+                None => Ok(Said::Unknown),
+            },
+            Self::Remote(remote) => remote.ask(question, how).await,
+            Self::Static(fixed) => Ok(Said::Found(fixed.find())),
+            Self::Table(table) => match question.key_as_user() {
+                Some(user) => table.find(&user).map(Said::from),
+                None => Ok(Said::Unknown),
+            },
+        }
+    }
+}
+
+/// How much a remembered answer counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asking {
+    /// As long as it is set to.
+    Usual,
+    /// A remembered "no" does not count: something final hangs on it.
+    NoRememberedNo,
 }

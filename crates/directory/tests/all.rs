@@ -39,12 +39,13 @@ fn backends() -> Vec<KnownBackend> {
         hosts: vec!["127.0.0.1".parse().unwrap()],
         imap_port,
         pop3_port,
+        judges: true,
     };
     vec![known("a", 10143, 10110), known("b", 11143, 11110)]
 }
 
 fn source(name: &str, kind: SourceKind) -> SourceSettings {
-    SourceSettings { name: name.to_owned(), template: None, kind }
+    SourceSettings::new(name, kind)
 }
 
 fn everybody(answer: &str) -> SourceSettings {
@@ -72,7 +73,7 @@ fn open(state: &Path, chain: Vec<SourceSettings>) -> Directory {
 
 async fn ask(directory: &Directory, user: &str) -> Result<Verdict, Unavailable> {
     let user = directory.canonical(&UserName::new(user).unwrap()).unwrap();
-    let query = Query { user, protocol: Protocol::Imap };
+    let query = Query::without_client(user, Protocol::Imap);
     let verdict = tokio::time::timeout(DEADLINE, directory.look_up(&query));
     verdict.await.expect("the directory answers in time")
 }
@@ -86,6 +87,7 @@ async fn said(directory: &Directory, user: &str) -> String {
         Ok(Verdict::Admit(route)) => {
             format!("{known_as} -> {}@{}", route.user, route.targets[0].backend)
         }
+        Ok(Verdict::Refused(refused)) => refused.reason.word().to_owned(),
         Ok(Verdict::Unknown) => format!("unknown {known_as}"),
         Err(unavailable) => unavailable.reason.word().to_owned(),
     }

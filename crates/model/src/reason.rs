@@ -111,6 +111,8 @@ reasons! {
     LoginDelay = "login-delay", Client;
     /// Wrong password: the back end, or the directory, said so.
     WrongPassword = "wrong-password", Client;
+    /// The directory says that the user may not log in.
+    UserDisabled = "user-disabled", Client;
     /// No source knows the user.
     UnknownUser = "unknown-user", Client;
     /// No traffic for longer than the idle limit.
@@ -194,9 +196,10 @@ impl Reason {
     /// never "no".
     pub fn refusal(self) -> Refusal {
         match self {
-            Self::ClientBadCredentials | Self::UnknownUser | Self::WrongPassword => {
-                Refusal::AuthenticationFailed
-            }
+            Self::ClientBadCredentials
+            | Self::UnknownUser
+            | Self::UserDisabled
+            | Self::WrongPassword => Refusal::AuthenticationFailed,
             Self::BackendContactAdmin => Refusal::ContactAdmin,
             Self::ClientClearText => Refusal::PrivacyRequired,
             Self::LimitLogins | Self::LoginDelay => Refusal::LoginDelay,

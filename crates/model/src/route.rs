@@ -12,6 +12,8 @@ pub struct Route {
     pub user: UserName,
     /// The user's password, where the source knows one.
     pub secret: Option<Secret>,
+    /// Whether the directory has judged the client's proof, and found it right.
+    pub judged: bool,
 }
 
 /// One place to reach. The settings (TLS, login mode, ports) are those of the back end `backend`;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use directory::{Query, Verdict};
 use model::{CanonicalUser, Credentials, Protocol, Reason, Refusal};
 use proto::{
     Machine, Step,
-    front::{self, Answer, Event, Front, Privacy, Said},
+    front::{self, Answer, Event, Front, Privacy, Said, Text},
     identity::Claims,
     relay::Framer,
 };
@@ -31,6 +32,15 @@ use crate::{
 pub(crate) struct Established {
     pub(crate) pair: Pair,
     pub(crate) membership: Membership,
+}
+
+/// What the directory may want to know of an attempt to log in.
+pub(crate) struct Attempt {
+    /// The how manieth of its connection it is, from 1.
+    pub(crate) number: u32,
+    pub(crate) client_ip: IpAddr,
+    /// Where the client connected to, if a source asks for it.
+    pub(crate) server_ip: Option<IpAddr>,
 }
 
 /// Somebody let in.
@@ -55,6 +65,7 @@ pub(crate) async fn establish(
         talk.start_tls().await?;
     }
     let mut front = Front::new(talk.visitor.listener.protocol, front_settings(talk.visitor));
+    let mut attempts = 0;
     loop {
         match talk.converse(&mut front).await? {
             Event::Closed(reason) => {
@@ -71,13 +82,16 @@ pub(crate) async fn establish(
             Event::Identity(claims) => talk.claims = claims,
             Event::Login(credentials) => {
                 let client = talk.seen_by_back_ends(&front)?;
+                attempts += 1;
+                let attempt = talk.attempt(attempts)?;
                 let closing = &talk.visitor.shared.closing;
-                let verdict =
-                    closing.unless_begun(admit(&credentials, talk.visitor, &client)).await;
+                let verdict = closing
+                    .unless_begun(admit(&credentials, talk.visitor, &client, &attempt))
+                    .await;
                 match verdict {
                     None => return Err(talk.send_away(Reason::Shutdown).await),
                     Some(Ok(admitted)) => return talk.welcome(front, admitted).await,
-                    Some(Err(Refused { reason, said })) => {
+                    Some(Err(Refused { reason, said, .. })) => {
                         front.answer(Answer::Refuse(reason.refusal(), said));
                     }
                 }
@@ -109,15 +123,25 @@ fn front_settings(visitor: &Visitor) -> front::Settings {
     }
 }
 
-/// Why somebody is not let in, and what the back end said for him.
+/// Why somebody is not let in, and what the back end or a source said for him.
 struct Refused {
     reason: Reason,
     said: Said,
+    /// How long a source wants him to wait.
+    wait: Duration,
 }
 
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Self { reason, said: Said::default() }
+        Self { reason, said: Said::default(), wait: Duration::ZERO }
+    }
+}
+
+impl From<directory::Refused> for Refused {
+    fn from(refused: directory::Refused) -> Self {
+        let text = refused.text.and_then(|text| Text::new(text.as_bytes(), false));
+        let said = Said { challenge: None, text };
+        Self { reason: refused.reason, said, wait: refused.wait.unwrap_or_default() }
     }
 }
 
@@ -126,9 +150,10 @@ async fn admit(
     offered: &Credentials,
     visitor: &Visitor,
     client: &Client,
+    attempt: &Attempt,
 ) -> Result<Admitted, Refused> {
     let since = Instant::now();
-    let refused = match try_to_admit(offered, visitor, client).await {
+    let refused = match try_to_admit(offered, visitor, client, attempt).await {
         Ok(admitted) => return Ok(admitted),
         Err(refused) => refused,
     };
@@ -137,7 +162,8 @@ async fn admit(
         if refused.reason == Reason::WrongPassword {
             refusals.remember(since.elapsed());
         }
-        let length = refusals.length(limits.failure_delay, fastrand::usize(..));
+        let fixed = limits.failure_delay.max(refused.wait);
+        let length = refusals.length(fixed, fastrand::usize(..));
         tokio::time::sleep(length.saturating_sub(since.elapsed())).await;
     }
     Err(refused)
@@ -148,6 +174,7 @@ async fn try_to_admit(
     offered: &Credentials,
     visitor: &Visitor,
     client: &Client,
+    attempt: &Attempt,
 ) -> Result<Admitted, Refused> {
     let shared = &visitor.shared;
     let protocol = visitor.listener.protocol;
@@ -163,11 +190,21 @@ async fn try_to_admit(
     };
     // Before the directory is asked: otherwise only names that exist would ever have to wait.
     wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
-    let query = Query { user, protocol };
-    let looked_up = shared.directory.look_up(&query).await;
+    let query = Query {
+        user,
+        protocol,
+        client_ip: Some(attempt.client_ip),
+        server_ip: attempt.server_ip,
+        server_name: None,
+    };
+    let verdict = shared.directory.admit(&query, &offered.proof, attempt.number).await;
     let user = query.user;
-    let route = match looked_up {
+    let route = match verdict {
         Ok(Verdict::Admit(route)) => route,
+        Ok(Verdict::Refused(refused)) => {
+            log_refusal(visitor, Some(&user), refused.reason, "", "");
+            return Err(refused.into());
+        }
         Ok(Verdict::Unknown) => {
             log_refusal(visitor, Some(&user), Reason::UnknownUser, "", "");
             return Err(Reason::UnknownUser.into());
@@ -187,7 +224,7 @@ async fn try_to_admit(
         Err(failure) => {
             let backend = failure.backend.as_ref().map_or("", |name| name.as_str());
             log_refusal(visitor, Some(&user), failure.reason, backend, &failure.detail);
-            Err(Refused { reason: failure.reason, said: failure.said })
+            Err(Refused { said: failure.said, ..failure.reason.into() })
         }
     }
 }

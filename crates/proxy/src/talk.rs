@@ -3,11 +3,13 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use backends::Client;
+use directory::Placeholder;
 use model::Reason;
 use proto::{
     front::{Event, Front},
@@ -19,7 +21,7 @@ use transport::{Lost, Received, Stream, converse};
 
 use crate::{
     limits::Admission,
-    login::no_room,
+    login::{Attempt, no_room},
     session::{End, Visitor},
 };
 
@@ -146,6 +148,26 @@ impl Talk<'_> {
         End::new(reason, "")
     }
 
+    /// Where the client connected to, by its own word or a proxy's where that counts.
+    fn connected(&self) -> Result<SocketAddr, End> {
+        match self.claims.connected.or(self.visitor.connected) {
+            Some(connected) => Ok(connected),
+            None => {
+                self.client.local_address().map_err(|error| End::new(Reason::ClientLost, error))
+            }
+        }
+    }
+
+    /// What the directory may want to know of the `number`th attempt.
+    pub(crate) fn attempt(&self, number: u32) -> Result<Attempt, End> {
+        let asked = self.visitor.shared.directory.depends_on().contains(Placeholder::ServerIp);
+        Ok(Attempt {
+            number,
+            client_ip: self.claims.client.unwrap_or(self.visitor.client).ip(),
+            server_ip: if asked { Some(self.connected()?.ip()) } else { None },
+        })
+    }
+
     /// Who a back end is told that the client is.
     pub(crate) fn seen_by_back_ends(&self, front: &Front) -> Result<Client, End> {
         let visitor = &self.visitor;
@@ -157,12 +179,7 @@ impl Talk<'_> {
         if !visitor.shared.backends.are_told(visitor.listener.protocol) {
             return Ok(Client { identity: None, id, tls });
         }
-        let connected = match claims.connected.or(visitor.connected) {
-            Some(connected) => connected,
-            None => {
-                self.client.local_address().map_err(|error| End::new(Reason::ClientLost, error))?
-            }
-        };
+        let connected = self.connected()?;
         let ours = || SessionName::new(&visitor.id.to_string());
         let session = claims.session.clone().or_else(ours);
         let private = if tls.is_some() { Transport::Tls } else { Transport::Insecure };

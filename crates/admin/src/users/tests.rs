@@ -15,6 +15,7 @@ fn table() -> Table {
         hosts: vec![format!("{name}.example.org").parse().unwrap()],
         imap_port: 993,
         pop3_port: 995,
+        judges: true,
     };
     let users = Users {
         store: Arc::new(Store::open(folder.path()).unwrap()),

@@ -17,6 +17,6 @@ pub(crate) struct Static(pub(crate) StaticSettings);
 
 impl Static {
     pub(super) fn find(&self) -> Found {
-        Found { answer: self.0.answer.clone(), secret: None }
+        self.0.answer.clone().into()
     }
 }

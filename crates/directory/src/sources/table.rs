@@ -16,7 +16,7 @@ pub(crate) struct Table(pub(crate) Arc<Store>);
 impl Table {
     pub(super) fn find(&self, user: &CanonicalUser) -> Result<Option<Found>, CannotSay> {
         match self.0.find(user) {
-            Ok(home) => Ok(home.map(|home| Found { answer: home.answer, secret: home.password })),
+            Ok(home) => Ok(home.map(|home| Found { secret: home.password, ..home.answer.into() })),
             Err(error) => Err(CannotSay {
                 reason: match error {
                     StoreError::Row { .. } => Reason::DirectoryMisconfigured,

@@ -297,6 +297,7 @@ fn backends() -> Backends {
         hosts: vec![host.parse().unwrap()],
         imap_port: 143,
         pop3_port: 110,
+        judges: true,
     };
     Backends::new(vec![known("a", "a.example.org"), known("b", "b.example.org")])
 }

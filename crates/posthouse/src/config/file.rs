@@ -1,6 +1,8 @@
 //! The shape of the configuration file: every table, every key, and the type of its value. Nothing
 //! here decides what follows from them; `check` does.
 
+mod source;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -8,12 +10,17 @@ use std::{
 };
 
 use ipnet::IpNet;
-use model::{BackendName, Host, HostPort, Mechanism, Protocol, Secret, UserName};
+use model::{Host, HostPort, Mechanism, Protocol, Secret, UserName};
 use toml::{Spanned, de::DeValue};
 
 use super::{
     mistake::Mistake,
-    read::{Field, Listed, Literally, Named, Read, Reader, Tables, table},
+    read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table},
+};
+
+pub(super) use self::source::{
+    Cache, Common, FileSource, Gives, OnError, SOURCE_WORDS, Source, SourceShape, StaticSource,
+    Verify,
 };
 
 table! {
@@ -189,19 +196,6 @@ table! {
     }
 }
 
-table! {
-    /// One source of the directory, asked in the order of the file.
-    Source, "[[directory]]" {
-        "source" = source: SourceKind,
-        /// For `source = "file"`.
-        "file" = file: PathBuf,
-        /// For `source = "static"`: the answer for everybody.
-        "backend" = backend: String,
-        /// The back end whose settings count for addresses that no back end has.
-        "template" = template: BackendName,
-    }
-}
-
 /// Declares a type whose values are a few words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal { $($word:literal = $variant:ident,)* }) => {
@@ -218,6 +212,7 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
 words! {
     /// How lines of the log look.
@@ -265,15 +260,6 @@ words! {
         "proxy-v1" = ProxyV1,
         "proxy-v2" = ProxyV2,
         "native" = Native,
-    }
-}
-
-words! {
-    /// What answers where a user's mail is.
-    SourceKind, "a source" {
-        "table" = Table,
-        "file" = File,
-        "static" = Static,
     }
 }
 

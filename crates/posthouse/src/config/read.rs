@@ -263,6 +263,18 @@ pub(super) trait Read: Sized {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 
+/// A table of the file, key by key.
+pub(super) trait Keyed {
+    /// Its keys, in the order in which they are declared.
+    fn keys(&self) -> &'static [&'static str];
+
+    /// Reads a key's value, if it is one of this table's.
+    fn take(&mut self, key: &str, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> bool;
+
+    /// Notes that a key was most likely meant by one that is not known.
+    fn misspelt(&mut self, key: &str);
+}
+
 /// Declares a table of the file: its name for people, its keys and their types. Unknown keys and
 /// wrong types are noted, and reading goes on.
 macro_rules! table {
@@ -271,8 +283,34 @@ macro_rules! table {
     }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
-        pub(super) struct $name {
-            $($(#[$field_doc])* pub(super) $field: Field<$type>,)*
+        pub(in crate::config) struct $name {
+            $($(#[$field_doc])* pub(in crate::config) $field: Field<$type>,)*
+        }
+
+        impl Keyed for $name {
+            fn keys(&self) -> &'static [&'static str] {
+                &[$($key),*]
+            }
+
+            fn take(
+                &mut self,
+                key: &str,
+                value: &Spanned<DeValue<'_>>,
+                reader: &mut Reader<'_>,
+            ) -> bool {
+                match key {
+                    $($key => self.$field = reader.field(value),)*
+                    _ => return false,
+                }
+                true
+            }
+
+            fn misspelt(&mut self, key: &str) {
+                match key {
+                    $($key => self.$field.misspelt(),)*
+                    _ => {}
+                }
+            }
         }
 
         impl Read for $name {
@@ -280,16 +318,10 @@ macro_rules! table {
                 let table = reader.table(value, $shown)?;
                 let mut read = Self::default();
                 for (key, value) in table {
-                    let meant = match key.get_ref().as_ref() {
-                        $($key => {
-                            read.$field = reader.field(value);
-                            None
-                        })*
-                        _ => reader.unknown_key(key, value, $shown, &[$($key),*]),
-                    };
-                    match meant {
-                        $(Some($key) => read.$field.misspelt(),)*
-                        _ => {}
+                    if !read.take(key.get_ref(), value, reader)
+                        && let Some(meant) = reader.unknown_key(key, value, $shown, read.keys())
+                    {
+                        read.misspelt(meant);
                     }
                 }
                 Some(read)

@@ -185,14 +185,16 @@ impl Findings<'_> {
         }
         match self.users.entry(user) {
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Found { answer, secret });
+                vacant.insert(Found { secret, ..answer.into() });
             }
             hash_map::Entry::Occupied(first) => {
                 let same_secret = match (&first.get().secret, &secret) {
                     (Some(first), Some(second)) => first.matches(second),
                     (first, second) => first.is_none() && second.is_none(),
                 };
-                if first.get().answer != answer || !same_secret {
+                let same_answer =
+                    first.get().user == answer.user && first.get().places.contains(&answer.place);
+                if !same_answer || !same_secret {
                     let what =
                         format!("a line before this has another answer for `{}`", first.key());
                     self.wrong(line, what);
@@ -279,7 +281,9 @@ mod tests {
         let line = |(user, found): (&CanonicalUser, &Found)| {
             let secret = found.secret.as_ref().map_or(&b""[..], Secret::reveal);
             let secret = String::from_utf8_lossy(secret);
-            format!("{user} {} {secret}", found.answer)
+            let place = found.places.first().unwrap();
+            let there = found.user.as_ref().map_or(String::new(), |there| format!("{there}@"));
+            format!("{user} {there}{place} {secret}")
         };
         let mut lines: Vec<String> = users.iter().map(line).collect();
         lines.sort();

@@ -34,6 +34,7 @@ impl Checked {
             hosts: self.hosts.iter().map(|host| host.value.clone()).collect(),
             imap_port: self.ports.imap,
             pop3_port: self.ports.pop3,
+            judges: self.judged_here.is_none(),
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::{ops::Range, path::PathBuf};
 
 use ::directory::{
-    Answer, Backends, Directory, FileFormat, FileSettings, RuleSettings, Rules, Settings,
-    SourceKind, SourceSettings, StaticSettings,
+    Answer, Backends, CacheSettings, Directory, FileSettings, Gives, Keys, OnError, Placeholder,
+    RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings, Template,
 };
 use model::BackendName;
 
 use super::{backend::Checked, refuse};
 use crate::config::{
     Purpose,
-    file::{self, SourceKind as Kind},
+    file::{self, SourceShape},
     mistake::{Mistake, suggest},
-    read::{At, Field, Reader, Tables},
+    read::{At, Field, Listed, Reader, Tables},
 };
 
 pub(super) fn sources(
@@ -27,30 +27,32 @@ pub(super) fn sources(
     let rules = Rules::new(rules.clone()).unwrap_or_default();
     let tables: &[_] = field.value().map_or(&[], |tables| &tables.0);
     let mut sources: Vec<SourceSettings> = Vec::new();
-    let mut last: Option<(Kind, &Range<usize>)> = None;
+    let mut last: Option<(bool, &Range<usize>)> = None;
     for at in tables {
         let Some(source) = source(at, backends, reader) else { continue };
         if purpose.reads_files() {
             try_file(at, &source, &rules, backends, reader);
         }
-        let kind = at.value.source.or(Kind::Table);
-        if let Some((Kind::Static, place)) = last {
+        if let Some((true, place)) = last
+            && source.gives == Gives::Home
+        {
             let title = "this source is never asked";
             let mistake = Mistake::warning(&at.span, title).help("put the static source last");
             reader.note(mistake.other(place, "this one answers for everybody"));
         }
-        if kind == Kind::Table && sources.iter().any(|other| other.name == "table") {
+        let is_table = |source: &SourceSettings| matches!(source.kind, SourceKind::Table);
+        if is_table(&source) && sources.iter().any(is_table) {
             reader.note(Mistake::error(&at.span, "the table is asked already"));
         }
-        last = Some((kind, &at.span));
+        last = Some((matches!(source.kind, SourceKind::Static(_)), &at.span));
         sources.push(SourceSettings { name: free_name(&source.name, &sources), ..source });
     }
     if tables.is_empty() {
-        sources.push(SourceSettings {
-            name: "table".into(),
-            template: None,
-            kind: SourceKind::Table,
-        });
+        sources.push(SourceSettings::new("table", SourceKind::Table));
+    } else if !sources.is_empty() && sources.iter().all(|source| source.gives != Gives::Home) {
+        let title = "no source says where a user's mail is";
+        let help = "write gives = \"home\" for one of them, or leave it out";
+        reader.note(Mistake::error(&(0..0), title).help(help));
     }
     check_passwords(backends, &sources, reader);
     sources
@@ -61,39 +63,119 @@ fn source(
     backends: &[Checked],
     reader: &mut Reader<'_>,
 ) -> Option<SourceSettings> {
-    let table = &at.value;
-    if table.source.is_absent() {
+    let common = &at.value.common;
+    if common.source.is_absent() {
         let mistake = Mistake::error(&at.span, "this directory has no `source`");
-        reader.note(mistake.help("write source = \"table\", \"file\" or \"static\""));
+        let words = file::SOURCE_WORDS.join("\", \"");
+        reader.note(mistake.help(format!("write source = one of \"{words}\"")));
     }
-    let template = table.template.given();
+    let template = common.template.given();
     if let Some(template) = template {
         check_name(&template.span, &template.value, backends, reader);
     }
     let template = template.map(|template| template.value.clone());
-    let (name, kind) = match *table.source.value()? {
-        Kind::Table => {
-            refuse!(reader, table, [file, backend], "users are placed with `posthouse user place`");
-            ("table", SourceKind::Table)
+    let shape = at.value.shape.as_ref()?;
+    let kind = match shape {
+        SourceShape::File(table) => SourceKind::File(file_source(at, table, reader)?),
+        SourceShape::Static(table) => {
+            static_source(at, table, backends, template.as_ref(), reader)?
         }
-        Kind::File => {
-            refuse!(reader, table, [backend], "it belongs to source = \"static\"");
-            ("file", SourceKind::File(file_source(at, reader)?))
-        }
-        Kind::Static => {
-            refuse!(reader, table, [file], "it belongs to source = \"file\"");
-            ("static", static_source(at, backends, template.as_ref(), reader)?)
-        }
+        SourceShape::Table(_) => SourceKind::Table,
     };
-    Some(SourceSettings { name: name.into(), template, kind })
+    let gives = gives(common, reader);
+    let name = common.name.value().cloned().unwrap_or_else(|| shape.word().to_owned());
+    Some(SourceSettings {
+        template,
+        gives,
+        on_error: on_error(common, gives, reader),
+        keys: keys(&common.keys, reader),
+        verify: common.verify.value() == Some(&file::Verify::Directory),
+        cache: cache(common.cache.given(), &kind, reader),
+        ..SourceSettings::new(name, kind)
+    })
 }
 
-fn file_source(at: &At<file::Source>, reader: &mut Reader<'_>) -> Option<FileSettings> {
-    if at.value.file.is_absent() {
+fn gives(common: &file::Common, reader: &mut Reader<'_>) -> Gives {
+    match common.gives.value() {
+        None | Some(file::Gives::Home) => Gives::Home,
+        Some(file::Gives::Attributes) => {
+            let because = "a source of attributes says nothing of places";
+            refuse!(reader, common, [template], because);
+            Gives::Attributes
+        }
+    }
+}
+
+/// Only what nobody's being known and nobody's place hangs on can be done without.
+fn on_error(common: &file::Common, gives: Gives, reader: &mut Reader<'_>) -> OnError {
+    let given = common.on_error.given();
+    let Some(given) = given.filter(|given| given.value == file::OnError::Continue) else {
+        return OnError::Stop;
+    };
+    if gives == Gives::Home {
+        let title = "a source that says where users are cannot be done without";
+        let help = "its users would be unknown, or sent to where another source says: leave `on_error` \
+                    out, or write gives = \"attributes\"";
+        reader.note(Mistake::error(&given.span, title).help(help));
+    }
+    OnError::Continue
+}
+
+fn keys(field: &Field<Listed<Template>>, reader: &mut Reader<'_>) -> Keys {
+    let listed: &[_] = field.value().map_or(&[], |listed| &listed.0);
+    for at in listed {
+        if at.value.placeholders().any(|placeholder| placeholder == Placeholder::Key) {
+            let title = "a key cannot be made of the key itself";
+            reader.note(Mistake::error(&at.span, title).help("write {user}"));
+        }
+    }
+    Keys(listed.iter().map(|at| at.value.clone()).collect())
+}
+
+fn cache(
+    given: Option<&At<file::Cache>>,
+    kind: &SourceKind,
+    reader: &mut Reader<'_>,
+) -> CacheSettings {
+    let default = CacheSettings::default();
+    let Some(given) = given else { return default };
+    if !kind.is_remote() {
+        let title = "this source is on this machine and needs no cache";
+        reader.note(Mistake::error(&given.span, title).help("leave [directory.cache] out"));
+    }
+    let count = |field: &Field<u32>, default: usize, reader: &mut Reader<'_>| {
+        let Some(given) = field.given() else { return default };
+        if given.value == 0 {
+            reader.note(Mistake::error(&given.span, "with 0 nothing could ever be asked"));
+        }
+        usize::try_from(given.value).unwrap_or(default)
+    };
+    let table = &given.value;
+    if let Some(deadline) = table.deadline.given().filter(|deadline| deadline.value.is_zero()) {
+        reader.note(Mistake::error(&deadline.span, "nobody can answer in no time"));
+    }
+    CacheSettings {
+        found: table.found.or(default.found),
+        not_found: table.not_found.or(default.not_found),
+        judged: table.judged.or(default.judged),
+        stale_for: table.stale_for.or(default.stale_for),
+        stale_secrets_for: table.stale_secrets_for.or(default.stale_secrets_for),
+        entries: count(&table.entries, default.entries, reader),
+        deadline: table.deadline.or(default.deadline),
+        questions: count(&table.questions, default.questions, reader),
+    }
+}
+
+fn file_source(
+    at: &At<file::Source>,
+    table: &file::FileSource,
+    reader: &mut Reader<'_>,
+) -> Option<FileSettings> {
+    if table.file.is_absent() {
         let mistake = Mistake::error(&at.span, "this source has no `file`");
         reader.note(mistake.help("write file = \"users.map\""));
     }
-    Some(FileSettings::new(at.value.file.value()?))
+    Some(FileSettings::new(table.file.value()?))
 }
 
 /// Reads the file as `serve` will, so that what it would stumble over is told before.
@@ -104,11 +186,12 @@ fn try_file(
     backends: &[Checked],
     reader: &mut Reader<'_>,
 ) {
-    let (SourceKind::File(_), Some(file)) = (&source.kind, at.value.file.given()) else { return };
+    let Some(SourceShape::File(table)) = &at.value.shape else { return };
+    let Some(file) = table.file.given() else { return };
     // A chain without the table touches no state.
     let alone = Settings {
         rules: rules.clone(),
-        chain: vec![source.clone()],
+        chain: vec![SourceSettings { gives: Gives::Home, ..source.clone() }],
         backends: backends.iter().map(Checked::known).collect(),
         state: PathBuf::new(),
     };
@@ -122,15 +205,16 @@ fn try_file(
 
 fn static_source(
     at: &At<file::Source>,
+    table: &file::StaticSource,
     backends: &[Checked],
     template: Option<&BackendName>,
     reader: &mut Reader<'_>,
 ) -> Option<SourceKind> {
-    if at.value.backend.is_absent() {
+    if table.backend.is_absent() {
         let mistake = Mistake::error(&at.span, "this source has no `backend`");
         reader.note(mistake.help("write backend = \"NAME\""));
     }
-    let given = at.value.backend.given()?;
+    let given = table.backend.given()?;
     let answer = match given.value.parse::<Answer>() {
         Ok(answer) => answer,
         Err(error) => {
@@ -169,11 +253,7 @@ fn check_name(
 
 /// Where the back end no longer looks at the client's own password, we must: some source has to know it.
 fn check_passwords(backends: &[Checked], sources: &[SourceSettings], reader: &mut Reader<'_>) {
-    let knows_passwords = |source: &SourceSettings| match &source.kind {
-        SourceKind::File(file) => matches!(file.format, FileFormat::Toml),
-        SourceKind::Static(_) => false,
-        SourceKind::Table => true,
-    };
+    let knows_passwords = |source: &SourceSettings| source.kind.may_judge();
     if sources.is_empty() || sources.iter().any(knows_passwords) {
         return;
     }

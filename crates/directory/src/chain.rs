@@ -1,0 +1,224 @@
+//! The chain of sources: who is asked in what order, and what becomes of their answers.
+//!
+//! Nothing here knows what a back end is. A source that cannot say ends the search, unless it only gives
+//! what another leaves open and is set to be done without.
+
+use std::{fmt, sync::Arc};
+
+use model::{BackendName, CanonicalUser, Reason};
+
+use crate::{
+    DependsOn, Gives, Keys, OnError, OpenError, Placeholder, Query, SourceSettings, Store,
+    Template, Unavailable,
+    directory::Refused,
+    sources::{
+        Around, Asking, CannotSay, Found, Offer, Question, Said, Source, cached::Figures,
+        table::Table,
+    },
+};
+
+/// What the chain knows of a user.
+pub(crate) enum Known<'c> {
+    /// Nobody knows him, and everybody could say so.
+    Nobody,
+    /// A source has judged his password, and it is wrong.
+    Refused(Refused),
+    /// The source that knows him, and all that is known of him.
+    User(&'c Link, Found),
+}
+
+/// What a source was asked.
+#[derive(Clone, Debug)]
+pub struct SourceFigures {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Counts since the start; none for a source on this machine, which is simply asked.
+    pub figures: Option<Figures>,
+}
+
+/// One member of the chain.
+#[derive(Debug)]
+pub(crate) struct Link {
+    name: Arc<str>,
+    template: Option<BackendName>,
+    gives: Gives,
+    on_error: OnError,
+    keys: Keys,
+    verify: bool,
+    source: Source,
+}
+
+/// The sources, in the order in which they are asked.
+pub(crate) struct Chain(Vec<Link>);
+
+impl Chain {
+    /// Opens all sources.
+    pub(crate) fn open(settings: Vec<SourceSettings>, around: &Around) -> Result<Self, OpenError> {
+        if !settings.iter().any(|source| source.gives == Gives::Home) {
+            return Err(OpenError::Empty);
+        }
+        let mut chain = Self(Vec::new());
+        for source in settings {
+            let link = Link::open(source, around, chain.store())?;
+            chain.0.push(link);
+        }
+        Ok(chain)
+    }
+
+    /// Asks the sources: of those that know where users are, each until one knows him; and those that
+    /// complete what others know.
+    pub(crate) async fn ask(
+        &self,
+        query: &Query,
+        offer: Option<Offer>,
+        how: Asking,
+    ) -> Result<Known<'_>, Unavailable> {
+        let query = Arc::new(query.clone());
+        let (mut home, mut attributes, mut skipped) = (None, Found::default(), None);
+        for link in &self.0 {
+            if link.gives == Gives::Home && home.is_some() {
+                continue;
+            }
+            match link.ask(&query, offer.as_ref(), how).await {
+                Ok(Said::Found(found)) => match link.gives {
+                    Gives::Home => home = Some((link, found)),
+                    Gives::Attributes => attributes.complete(Found { places: Vec::new(), ..found }),
+                },
+                Ok(Said::Unknown) => {}
+                Ok(Said::Refused { wait, text }) => {
+                    let reason = Reason::WrongPassword;
+                    return Ok(Known::Refused(Refused { reason, wait, text }));
+                }
+                Err(cannot) => {
+                    let unavailable = link.unavailable(cannot);
+                    if link.on_error == OnError::Stop {
+                        return Err(unavailable);
+                    }
+                    attributes.incomplete = true;
+                    skipped.get_or_insert(unavailable);
+                }
+            }
+        }
+        match (home, skipped) {
+            (Some((link, mut found)), _) => {
+                found.complete(attributes);
+                Ok(Known::User(link, found))
+            }
+            (None, Some(unavailable)) => Err(unavailable),
+            (None, None) => Ok(Known::Nobody),
+        }
+    }
+
+    pub(crate) fn forget(&self, user: Option<&CanonicalUser>) {
+        for link in &self.0 {
+            let Source::Remote(remote) = &link.source else { continue };
+            match user {
+                Some(user) => remote.forgetter().forget(user),
+                None => remote.forgetter().forget_all(),
+            }
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Vec<SourceFigures> {
+        let figures = |link: &Link| SourceFigures {
+            name: Arc::clone(&link.name),
+            figures: match &link.source {
+                Source::Remote(remote) => Some(remote.figures()),
+                _ => None,
+            },
+        };
+        self.0.iter().map(figures).collect()
+    }
+
+    /// What the answers depend on.
+    pub(crate) fn depends_on(&self) -> DependsOn {
+        self.0.iter().flat_map(Link::placeholders).collect()
+    }
+
+    /// The embedded store; none if there is no table.
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.0.iter().find_map(|link| match &link.source {
+            Source::Table(Table(store)) => Some(store),
+            _ => None,
+        })
+    }
+
+    /// The template of the table.
+    pub(crate) fn table_template(&self) -> Option<&BackendName> {
+        let is_table = |link: &&Link| matches!(link.source, Source::Table(_));
+        self.0.iter().find(is_table)?.template.as_ref()
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|link| &link.name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Link {
+    fn open(
+        settings: SourceSettings,
+        around: &Around,
+        store: Option<&Arc<Store>>,
+    ) -> Result<Self, OpenError> {
+        match Source::open(&settings, around, store) {
+            Ok(source) => Ok(Self {
+                name: settings.name.into(),
+                template: settings.template,
+                gives: settings.gives,
+                on_error: settings.on_error,
+                keys: settings.keys,
+                verify: settings.verify,
+                source,
+            }),
+            Err(problem) => Err(OpenError::Source { name: settings.name, problem }),
+        }
+    }
+
+    /// Asks under one key after the other.
+    async fn ask(
+        &self,
+        query: &Arc<Query>,
+        offer: Option<&Offer>,
+        how: Asking,
+    ) -> Result<Said, CannotSay> {
+        for key in self.keys.of(query) {
+            let (query, key) = (Arc::clone(query), key.into());
+            let question = Question { query, key, offer: offer.cloned() };
+            match self.source.ask(&question, how).await? {
+                Said::Unknown => {}
+                said => return Ok(said),
+            }
+        }
+        Ok(Said::Unknown)
+    }
+
+    fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
+        let of_keys = self.keys.0.iter().flat_map(Template::placeholders);
+        let of_source = match &self.source {
+            Source::Remote(remote) => remote.depends_on(),
+            _ => DependsOn::default(),
+        };
+        of_keys.chain(Placeholder::ALL.into_iter().filter(move |one| of_source.contains(*one)))
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn template(&self) -> Option<&BackendName> {
+        self.template.as_ref()
+    }
+
+    /// Whether passwords are judged here whatever the back end does.
+    pub(crate) fn verify(&self) -> bool {
+        self.verify
+    }
+
+    pub(crate) fn unavailable(&self, cannot: CannotSay) -> Unavailable {
+        let CannotSay { reason, detail } = cannot;
+        Unavailable { reason, source_name: Arc::clone(&self.name), detail }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is set for the directory.
+//!
+//! Nothing here opens a source or knows how the configuration file is written.
+
+use std::path::PathBuf;
+
+use model::BackendName;
+
+use crate::{CacheSettings, FileFormat, FileSettings, Keys, KnownBackend, Rules, StaticSettings};
+
+/// All that the directory has to know, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name rules.
+    pub rules: Rules,
+    /// The sources, in the order in which they are asked.
+    pub chain: Vec<SourceSettings>,
+    /// The configured back ends.
+    pub backends: Vec<KnownBackend>,
+    /// The state folder, for the table.
+    pub state: PathBuf,
+}
+
+/// One source of the chain.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// How log and errors call it.
+    pub name: String,
+    /// The back end whose settings count for an address that no back end has.
+    pub template: Option<BackendName>,
+    /// What it is asked for.
+    pub gives: Gives,
+    /// What becomes of a login when it cannot say.
+    pub on_error: OnError,
+    /// The keys under which it is asked, in order.
+    pub keys: Keys,
+    /// Whether passwords are always judged here by what it says, even for a back end that would judge them
+    /// itself.
+    pub verify: bool,
+    /// How long its answers count, for a source that is asked over a network.
+    pub cache: CacheSettings,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+impl SourceSettings {
+    /// A source that knows who exists and where, with all else as it is by default.
+    pub fn new(name: impl Into<String>, kind: SourceKind) -> Self {
+        Self {
+            name: name.into(),
+            template: None,
+            gives: Gives::Home,
+            on_error: OnError::Stop,
+            keys: Keys::default(),
+            verify: false,
+            cache: CacheSettings::default(),
+            kind,
+        }
+    }
+}
+
+/// What a source is asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Gives {
+    /// What other sources leave open of a user whom one of them knows: his password, his id. Never that he
+    /// exists, and never where his mail is.
+    Attributes,
+    /// Who exists, and where his mail is. Of these, the first that knows a user answers.
+    #[default]
+    Home,
+}
+
+/// What becomes of a login when a source cannot say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnError {
+    /// It goes on without this source, if it only gives attributes. That nobody knows the user is then
+    /// nothing that can be said.
+    Continue,
+    /// It has to wait.
+    #[default]
+    Stop,
+}
+
+/// What a source is, with its own settings.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// A text map or TOML file.
+    File(FileSettings),
+    /// One answer for everybody.
+    Static(StaticSettings),
+    /// The embedded store in the state folder.
+    Table,
+}
+
+impl SourceKind {
+    /// Whether it is asked over a network, so that what it says is remembered.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Static(_) | Self::Table => false,
+        }
+    }
+
+    /// Whether it can hold what passwords are judged by, or judges them itself.
+    pub fn may_judge(&self) -> bool {
+        match self {
+            Self::File(file) => matches!(file.format, FileFormat::Toml),
+            Self::Static(_) => false,
+            Self::Table => true,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The shape of `[[directory]]`: keys that every source has, and each kind's own.
+
+use std::{path::PathBuf, time::Duration};
+
+use ::directory::Template;
+use model::BackendName;
+use toml::{Spanned, de::DeValue};
+
+use super::words;
+use crate::config::read::{Field, Keyed, Listed, Read, Reader, table};
+
+table! {
+    /// What every source of the directory can have.
+    Common, "[[directory]]" {
+        /// Which kind it is.
+        "source" = source: SourceWord,
+        /// How log and messages call it.
+        "name" = name: String,
+        /// The back end whose settings count for addresses that no back end has.
+        "template" = template: BackendName,
+        /// What it is asked for.
+        "gives" = gives: Gives,
+        /// What becomes of a login when it cannot say.
+        "on_error" = on_error: OnError,
+        /// The keys under which it is asked, in order.
+        "keys" = keys: Listed<Template>,
+        /// Who judges passwords.
+        "verify" = verify: Verify,
+        /// How long its answers count.
+        "cache" = cache: Cache,
+    }
+}
+
+table! {
+    /// How long the answers of a source count, and how much it is asked.
+    Cache, "[directory.cache]" {
+        "found" = found: Duration,
+        "not_found" = not_found: Duration,
+        /// For a password that the source has found right.
+        "judged" = judged: Duration,
+        "stale_for" = stale_for: Duration,
+        "stale_secrets_for" = stale_secrets_for: Duration,
+        "entries" = entries: u32,
+        "deadline" = deadline: Duration,
+        "questions" = questions: u32,
+    }
+}
+
+table! {
+    /// A text map, or TOML.
+    FileSource, "source = \"file\"" {
+        "file" = file: PathBuf,
+    }
+}
+
+table! {
+    /// One answer for everybody.
+    StaticSource, "source = \"static\"" {
+        /// The answer.
+        "backend" = backend: String,
+    }
+}
+
+/// The table in the state folder: there is nothing to set.
+#[derive(Debug, Default)]
+pub(in crate::config) struct TableSource;
+
+impl Keyed for TableSource {
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn take(&mut self, _: &str, _: &Spanned<DeValue<'_>>, _: &mut Reader<'_>) -> bool {
+        false
+    }
+
+    fn misspelt(&mut self, _: &str) {}
+}
+
+words! {
+    /// What a source is asked for.
+    Gives, "what a source gives" {
+        "attributes" = Attributes,
+        "home" = Home,
+    }
+}
+
+words! {
+    /// What becomes of a login when a source cannot say.
+    OnError, "what to do when a source cannot say" {
+        "continue" = Continue,
+        "stop" = Stop,
+    }
+}
+
+words! {
+    /// Who judges passwords.
+    Verify, "who judges passwords" {
+        "backend" = Backend,
+        "directory" = Directory,
+    }
+}
+
+/// Declares the kinds of sources: their words and the tables of their own keys.
+macro_rules! kinds {
+    ($($word:literal = $variant:ident($table:ident),)*) => {
+        words! {
+            /// What answers where a user's mail is.
+            SourceWord, "a source" {
+                $($word = $variant,)*
+            }
+        }
+
+        /// A source's own keys.
+        #[derive(Debug)]
+        pub(in crate::config) enum SourceShape {
+            $($variant($table),)*
+        }
+
+        impl SourceShape {
+            fn new(word: SourceWord) -> Self {
+                match word {
+                    $(SourceWord::$variant => Self::$variant($table::default()),)*
+                }
+            }
+
+            fn keyed(&mut self) -> &mut dyn Keyed {
+                match self {
+                    $(Self::$variant(table) => table,)*
+                }
+            }
+
+            /// The word in the file.
+            pub(in crate::config) fn word(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $word,)*
+                }
+            }
+        }
+
+        /// All kinds that can be written.
+        pub(in crate::config) const SOURCE_WORDS: &[&str] = &[$($word),*];
+
+        /// The keys of any kind.
+        fn all_keys() -> Vec<&'static str> {
+            [Common::default().keys(), $($table::default().keys()),*].concat()
+        }
+    };
+}
+
+kinds! {
+    "file" = File(FileSource),
+    "static" = Static(StaticSource),
+    "table" = Table(TableSource),
+}
+
+impl SourceShape {
+    /// The files that it is read from, each time it changes.
+    pub(in crate::config) fn files(&self) -> Option<&Field<PathBuf>> {
+        match self {
+            Self::File(table) => Some(&table.file),
+            Self::Static(_) | Self::Table(_) => None,
+        }
+    }
+}
+
+/// One source of the directory, asked in the order of the file.
+#[derive(Debug)]
+pub(in crate::config) struct Source {
+    pub(in crate::config) common: Common,
+    /// Its own keys; none where its kind is missing or wrong.
+    pub(in crate::config) shape: Option<SourceShape>,
+}
+
+impl Read for Source {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let table = reader.table(value, "[[directory]]")?;
+        let mut common = Common::default();
+        if let Some((key, kind)) = table.iter().find(|(key, _)| key.get_ref() == "source") {
+            common.take(key.get_ref(), kind, reader);
+        }
+        let mut shape = common.source.value().map(|word| SourceShape::new(*word));
+        for (key, value) in table {
+            if key.get_ref() == "source" || common.take(key.get_ref(), value, reader) {
+                continue;
+            }
+            let Some(shape) = &mut shape else {
+                // Whose key it is cannot be said; that it is nobody's can.
+                if !all_keys().contains(&key.get_ref().as_ref()) {
+                    reader.unknown_key(key, value, "[[directory]]", &all_keys());
+                }
+                continue;
+            };
+            let shown = format!("source = \"{}\"", shape.word());
+            let keyed = shape.keyed();
+            if keyed.take(key.get_ref(), value, reader) {
+                continue;
+            }
+            let known = [common.keys(), keyed.keys()].concat();
+            if let Some(meant) = reader.unknown_key(key, value, &shown, &known) {
+                common.misspelt(meant);
+                keyed.misspelt(meant);
+            }
+        }
+        Some(Self { common, shape })
+    }
+}
+
+impl Read for Template {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        let DeValue::String(_) = value.get_ref() else {
+            return reader.parsed(value, "a text", |_| Err::<Self, _>("it is none"));
+        };
+        reader.parsed(value, "a text with placeholders", str::parse)
+    }
+}
