@@ -82,6 +82,17 @@ impl Backends {
                 said: Said::default(),
             });
         };
+        let Some(_flight) = backend.flights.begin(target.host.as_ref()) else {
+            if target.host.is_none() {
+                backend.counters.turned_away();
+            }
+            return Err(Failure {
+                backend: Some(target.backend.clone()),
+                reason: Reason::BackendBusy,
+                detail: format!("{} logins are under way there already", backend.flights.most()),
+                said: Said::default(),
+            });
+        };
         let entered = self.enter(backend, target, protocol, route, offered, client).await;
         match &entered {
             // A host that only an answer names lives by these settings, and is not this back end.

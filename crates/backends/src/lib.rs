@@ -4,6 +4,7 @@
 
 mod capabilities;
 mod enter;
+mod flights;
 mod identity;
 mod look;
 mod names;
@@ -25,7 +26,7 @@ pub use settings::{
 };
 pub use status::{BackendStatus, LastFailure, LocalPorts};
 
-use crate::{capabilities::Capabilities, names::Names, status::Counters};
+use crate::{capabilities::Capabilities, flights::Flights, names::Names, status::Counters};
 
 /// All back ends.
 pub struct Backends {
@@ -43,6 +44,7 @@ struct Backend {
     tls: Option<ClientTls>,
     sources: Sources,
     counters: Counters,
+    flights: Flights,
 }
 
 impl Backends {
@@ -53,6 +55,7 @@ impl Backends {
     pub fn prepare(settings: Settings) -> Result<Arc<Self>, StartError> {
         let mut table = HashMap::new();
         let ports = transport::usable_ports();
+        let logins_at_once = settings.logins_at_once;
         for settings in settings.backends {
             let backend = settings.name.clone();
             let prepare = if settings.tls_legacy { ClientTls::legacy } else { ClientTls::new };
@@ -65,7 +68,8 @@ impl Backends {
             };
             let sources = Sources::new(settings.source_addresses.clone(), ports);
             let counters = Counters::default();
-            table.insert(backend, Arc::new(Backend { settings, tls, sources, counters }));
+            let flights = Flights::new(settings.logins_at_once.unwrap_or(logins_at_once));
+            table.insert(backend, Arc::new(Backend { settings, tls, sources, counters, flights }));
         }
         let capabilities = Capabilities::read(&settings.state, &table);
         let (deadlines, own) = (settings.deadlines, settings.own);

@@ -16,6 +16,8 @@ pub struct Settings {
     pub backends: Vec<BackendSettings>,
     /// How long to wait for a back end.
     pub deadlines: Deadlines,
+    /// Logins under way at one back end, where it has no number of its own.
+    pub logins_at_once: usize,
     /// The addresses at which we listen ourselves: a back end there is a loop and never entered.
     pub own: Vec<SocketAddr>,
     /// The state folder, where the last good lists of capabilities are kept.
@@ -68,6 +70,9 @@ pub struct BackendSettings {
     /// Whether the login may follow without waiting for the answer to what was said before it. Not with
     /// servers that lose what comes too early.
     pub pipelining: bool,
+    /// Logins under way there at a time; those beyond are told to try later. One that hangs holds no more
+    /// of our connections.
+    pub logins_at_once: Option<usize>,
 }
 
 impl BackendSettings {

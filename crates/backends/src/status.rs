@@ -26,6 +26,11 @@ impl Counters {
         self.logins.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a login that was turned away before the back end was asked: what came before tells why.
+    pub(crate) fn turned_away(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a login that failed through the back end's fault.
     pub(crate) fn failed(&self, reason: Reason, detail: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +105,11 @@ pub struct BackendStatus {
     pub logins: u64,
     /// Logins that failed through its fault since the start.
     pub failures: u64,
-    /// The last of those.
+    /// Logins under way there now.
+    pub logins_under_way: usize,
+    /// How many there may be.
+    pub logins_at_once: usize,
+    /// The last of the failures that it was asked in.
     pub last_failure: Option<LastFailure>,
     /// Its IMAP capabilities before login, as last heard.
     pub imap_capabilities: Option<Vec<String>>,
@@ -123,6 +132,8 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         local_ports: backend.sources.fullest().map(LocalPorts::from),
         logins: backend.counters.logins.load(Ordering::Relaxed),
         failures: backend.counters.failures.load(Ordering::Relaxed),
+        logins_under_way: backend.flights.count(),
+        logins_at_once: backend.flights.most(),
         last_failure: backend.counters.last_failure.lock().clone(),
         imap_capabilities: capabilities.of(&settings.name, Protocol::Imap),
         pop3_capabilities: capabilities.of(&settings.name, Protocol::Pop3),

@@ -146,6 +146,8 @@ reasons! {
     // The back end's doing.
     /// The back end's name has no address yet.
     BackendName = "backend-name", Backend;
+    /// As many logins as may be are under way there: it hangs, or cannot keep up.
+    BackendBusy = "backend-busy", Backend;
     /// Nothing accepted the connection in time.
     BackendConnect = "backend-connect", Backend;
     /// No greeting in time.

@@ -39,6 +39,10 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long requests on the control socket may go on when the program stops.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Logins under way at one back end, at most, unless it has a number of its own. An attack with wrong passwords
+/// fills it too: Dovecot holds each for up to 17 seconds.
+const LOGINS_AT_ONCE: usize = 1000;
+
 /// How long sessions may take to say goodbye when they have to end.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -86,6 +90,7 @@ async fn run(
     let backends = backends::Backends::prepare(backends::Settings {
         backends: config.backends.clone(),
         deadlines: config.deadlines,
+        logins_at_once: logins_at_once(settings.limits.connections),
         own: config.addresses(),
         state: config.state.clone(),
     })?;
@@ -206,6 +211,11 @@ fn ignore_other_signals() -> Result<(), Failure> {
         }
     });
     Ok(())
+}
+
+/// How many logins may be under way at one back end: one that hangs leaves most connections to the others.
+fn logins_at_once(connections: usize) -> usize {
+    (connections / 4).clamp(1, LOGINS_AT_ONCE)
 }
 
 fn proxy_settings(

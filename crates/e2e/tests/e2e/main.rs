@@ -12,9 +12,11 @@ mod backend_tls;
 mod behind_proxies;
 mod capabilities;
 mod clients;
+mod dying;
 mod failures;
 mod goodbye;
 mod holding;
+mod hung;
 mod identity;
 mod injection;
 mod lab;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         failures::cases(),
         sources::cases(),
         passwords::cases(),
+        dying::cases(),
+        hung::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }

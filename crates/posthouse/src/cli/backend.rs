@@ -44,6 +44,8 @@ struct Row {
     local_ports: Option<LocalPorts>,
     logins: u64,
     failures: u64,
+    logins_under_way: usize,
+    logins_at_once: usize,
     last_failure: Option<LastFailure>,
 }
 
@@ -86,6 +88,7 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
                 "LOGIN",
                 "LOCAL PORTS",
                 "LOGINS",
+                "NOW",
                 "FAILURES",
                 "LAST FAILURE",
             ],
@@ -105,6 +108,7 @@ fn list(config: &Config, output: Output) -> Result<(), Failure> {
                     row.login,
                     row.local_ports.map_or_else(|| "-".into(), |ports| ports.shown()),
                     row.logins.to_string(),
+                    format!("{}/{}", row.logins_under_way, row.logins_at_once),
                     row.failures.to_string(),
                     last,
                 ]

@@ -159,6 +159,8 @@ table! {
         "pop3_identity" = pop3_identity: Identity,
         /// Whether the login may follow before the answer to what was said before it.
         "pipelining" = pipelining: bool,
+        /// Logins under way there at a time.
+        "logins_at_once" = logins_at_once: u32,
         "login" = login: Login,
         /// Who may log in on everybody's behalf, for `master` and `authzid`.
         "master_user" = master_user: UserName,

@@ -201,9 +201,10 @@ fn a_back_end_is_told_who_the_client_is_as_the_file_says() {
         (IdentityMode::None, IdentityMode::None)
     );
     assert!(plain.pipelining);
+    assert_eq!(plain.logins_at_once, None);
     assert_eq!(config.deadlines.connect, Duration::from_secs(2));
     let keys = "identity = \"proxy-v2\"\npop3_identity = \"native\"\npipelining = false\n\
-                [deadlines]\nconnect = \"1s\"\ngreeting = \"3s\"\nlogin = \"4s\"\n";
+                logins_at_once = 7\n[deadlines]\nconnect = \"1s\"\ngreeting = \"3s\"\nlogin = \"4s\"\n";
     let (config, _) = read(&format!("{WORKING}{keys}")).unwrap();
     let told = &config.backends[0];
     assert_eq!(
@@ -211,6 +212,7 @@ fn a_back_end_is_told_who_the_client_is_as_the_file_says() {
         (IdentityMode::ProxyV2, IdentityMode::Native)
     );
     assert!(!told.pipelining);
+    assert_eq!(told.logins_at_once, Some(7));
     let Deadlines { connect, greeting, verdict } = config.deadlines;
     assert_eq!([connect, greeting, verdict].map(|wait| wait.as_secs()), [1, 3, 4]);
 }

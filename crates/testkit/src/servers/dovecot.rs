@@ -6,10 +6,13 @@ mod delivery;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use super::foreground::{Foreground, Plan, Ports};
 use super::{ServerError, Service};
@@ -162,6 +165,22 @@ impl Dovecot {
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.server.group.pids()
+    }
+
+    /// Stops all its processes where they are: connections are still taken by the kernel, and nobody answers.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> io::Result<()> {
+        self.server.group.signal_all(Signal::SIGSTOP)
+    }
+
+    /// Lets all its processes go on.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> io::Result<()> {
+        self.server.group.signal_all(Signal::SIGCONT)
     }
 
     /// Ends all its processes; the ports refuse from then on. The folder stays until dropped.

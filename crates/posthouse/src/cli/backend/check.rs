@@ -40,6 +40,8 @@ pub(super) fn check(config: &Config, arguments: &Check, output: Output) -> Resul
     let backends = Backends::prepare(Settings {
         backends: settings,
         deadlines: config.deadlines,
+        // Nobody logs in.
+        logins_at_once: 1,
         own: config.addresses(),
         state: config.state.clone(),
     })?;

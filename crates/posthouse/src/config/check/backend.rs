@@ -90,6 +90,7 @@ fn backend(
         login,
         identity: identities(table),
         pipelining: table.pipelining.or(true),
+        logins_at_once: logins_at_once(&table.logins_at_once, reader),
     });
     let judged_here = table.login.given().filter(|login| login.value != Login::Forward);
     let judged_here = judged_here.map(|login| login.span.clone());
@@ -140,6 +141,17 @@ fn source_addresses(
         }
     }
     sources.iter().map(|at| at.value).collect()
+}
+
+/// Logins under way at a time, of which there cannot be none.
+fn logins_at_once(field: &Field<u32>, reader: &mut Reader<'_>) -> Option<usize> {
+    let given = field.given()?;
+    if given.value == 0 {
+        let title = "with 0 logins at once nobody could log in there";
+        let help = "leave it out to have the default, or write a number from 1";
+        reader.note(Mistake::error(&given.span, title).help(help));
+    }
+    usize::try_from(given.value).ok()
 }
 
 /// Warns of the first address to which the way leads out of this machine.
