@@ -214,15 +214,23 @@ fn let_in(
 }
 
 /// A connection's life. A panic, which would be a fault of ours, ends this one only and is told.
-pub(crate) async fn guarded(client: Stream, visitor: Box<Visitor>, admission: Admission) {
+///
+/// Not an async function: that would keep a second copy of all that it is given.
+pub(crate) fn guarded(
+    client: Stream,
+    visitor: Box<Visitor>,
+    admission: Admission,
+) -> impl Future<Output = ()> + Send {
     let id = visitor.id;
-    if AssertUnwindSafe(live(client, visitor, admission)).catch_unwind().await.is_err() {
-        tracing::error!(
-            target: "session",
-            session = %id, reason = %Reason::Internal,
-            "session ended by a fault in this program; please report it"
-        );
-    }
+    AssertUnwindSafe(live(client, visitor, admission)).catch_unwind().map(move |ended| {
+        if ended.is_err() {
+            tracing::error!(
+                target: "session",
+                session = %id, reason = %Reason::Internal,
+                "session ended by a fault in this program; please report it"
+            );
+        }
+    })
 }
 
 /// Says why, as far as the socket takes it at once, and closes.
