@@ -53,7 +53,7 @@ LEGACY := --workspace --features posthouse/legacy-tls --locked
 test-legacy:
 	$(CARGO) clippy $(LEGACY) --all-targets -- -D warnings
 	$(CARGO) build $(LEGACY)
-	$(CARGO) test $(LEGACY) -- legacy old_tls
+	$(CARGO) test $(LEGACY) -- legacy
 	$(CARGO) test -p e2e --test legacy --locked
 	$(CARGO) build --workspace --locked
 

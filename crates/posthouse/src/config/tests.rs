@@ -218,7 +218,7 @@ fn a_back_end_is_told_who_the_client_is_as_the_file_says() {
 }
 
 #[test]
-fn old_tls_towards_a_back_end_is_asked_for_by_name_and_has_to_be_built_in() {
+fn legacy_tls_towards_a_back_end_is_asked_for_and_has_to_be_built_in() {
     let (config, _) = read(WORKING).unwrap();
     assert!(!config.backends[0].tls_legacy);
     let (config, warnings) = read(&format!("{WORKING}tls_legacy = false\n")).unwrap();
