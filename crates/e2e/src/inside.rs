@@ -101,16 +101,13 @@ fn directory(backend: u16, state: &TempDir) -> directory::Settings {
     let answer = Answer { user: None, place: name().into() };
     directory::Settings {
         rules: Rules::new(RuleSettings::default()).unwrap(),
-        chain: vec![SourceSettings {
-            name: "all".to_owned(),
-            template: None,
-            kind: SourceKind::Static(StaticSettings { answer }),
-        }],
+        chain: vec![SourceSettings::new("all", SourceKind::Static(StaticSettings { answer }))],
         backends: vec![KnownBackend {
             name: name(),
             hosts: hosts(),
             imap_port: backend,
             pop3_port: 0,
+            judges: true,
         }],
         state: state.path().to_owned(),
     }
