@@ -28,7 +28,8 @@ build:
 	$(CARGO) build --workspace --locked
 
 # The real servers and mail programs of the tests, unpacked into the target folder.
-PEERS := dovecot cyrus isync slapd postgresql mariadb odbc
+PEERS := dovecot cyrus slapd postgresql mariadb odbc isync mutt fetchmail offlineimap python-imapclient
+LONG_PEERS := perl-imapclient imapflow
 peers: build
 	$(TARGET)/debug/fetch-peers $(PEERS)
 
@@ -42,6 +43,7 @@ test: build
 	$(CARGO) test --workspace --locked
 
 test-all: test deny fuzz
+	$(TARGET)/debug/fetch-peers $(LONG_PEERS)
 	PROPTEST_CASES=2000 $(CARGO) test --workspace --locked
 	$(CARGO) test -p e2e --test long --locked
 	$(MAKE) test-legacy

@@ -15,6 +15,14 @@ pub fn program(name: &str) -> Command {
     command
 }
 
+/// The same for a command that has its arguments and environment already.
+pub fn limited(command: &Command) -> Command {
+    let mut limited = program(command.get_program().to_str().unwrap());
+    limited.args(command.get_args());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+}
+
 /// A Python 3 script given as text.
 pub fn python(script: &str, arguments: &[&str]) -> Output {
     let mut command = program("python3");

@@ -1,8 +1,9 @@
-//! Tiny blocking IMAP and POP3 clients: enough to log in, deliver and read.
-//! Nothing here is a mail client for people.
+//! Tiny blocking IMAP and POP3 clients, enough to log in, deliver and read; and the start of other people's.
+//! Nothing here judges what a server says.
 
 mod imap;
 mod pop3;
+pub mod programs;
 
 use std::io;
 

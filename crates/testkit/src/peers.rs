@@ -41,11 +41,35 @@ pub enum Peer {
     Mariadb,
     /// unixODBC with headers, and drivers for PostgreSQL and SQLite.
     Odbc,
+    /// mutt 2.2.
+    Mutt,
+    /// fetchmail 6.4.
+    Fetchmail,
+    /// offlineimap3, run by the host's Python.
+    Offlineimap,
+    /// Python's `imapclient`, fetched with the host's pip.
+    PythonImapclient,
+    /// Perl's `Mail::IMAPClient` with TLS, run by the host's Perl.
+    PerlImapclient,
+    /// Node's `imapflow`, fetched with the host's npm and run by its node.
+    Imapflow,
+}
+
+/// Where a peer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Debian packages, unpacked with dpkg.
+    Debian,
+    /// Python packages, put where `PYTHONPATH` may point to.
+    Pip,
+    /// Node packages, below `node_modules`.
+    Npm,
 }
 
 /// What a peer is made of.
 struct Recipe {
     name: &'static str,
+    origin: Origin,
     /// Always fetched, even when the host has them installed.
     packages: &'static [&'static str],
     /// Dependencies that the programs run without.
@@ -65,7 +89,7 @@ struct Repointed {
 
 impl Peer {
     /// All peers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Dovecot,
         Self::Cyrus,
         Self::Nginx,
@@ -75,6 +99,12 @@ impl Peer {
         Self::Postgres,
         Self::Mariadb,
         Self::Odbc,
+        Self::Mutt,
+        Self::Fetchmail,
+        Self::Offlineimap,
+        Self::PythonImapclient,
+        Self::PerlImapclient,
+        Self::Imapflow,
     ];
 
     /// The name of its folder, and on the command line.
@@ -143,7 +173,7 @@ impl PeerDir {
 pub enum PeerError {
     /// A program of the host is missing.
     #[error(
-        "cannot run `{program}` ({source}); real servers are unpacked from Debian packages, which needs Debian 12 with apt and dpkg"
+        "cannot run `{program}` ({source}); other people's programs are unpacked from Debian packages, which needs Debian 12 with apt and dpkg, and for some mail clients python3 with pip, perl, node and npm"
     )]
     NoProgram {
         /// Its name.
@@ -151,9 +181,9 @@ pub enum PeerError {
         /// Why it did not start.
         source: io::Error,
     },
-    /// apt or dpkg ended with an error.
+    /// apt, dpkg, pip or npm ended with an error.
     #[error(
-        "{what} failed for {peer}: {said}\ncheck the network and the host's sources in /etc/apt, then try again"
+        "{what} failed for {peer}: {said}\ncheck the network and the host's settings (sources in /etc/apt, of pip, of npm), then try again"
     )]
     Tool {
         /// The peer that was being unpacked.

@@ -189,11 +189,7 @@ fn synchronize(
     );
     let file = here.join("mbsyncrc");
     fs::write(&file, config).unwrap();
-    let of_peer = isync.command("usr/bin/mbsync").unwrap();
-    let mut command = programs::program(of_peer.get_program().to_str().unwrap());
-    for (name, value) in of_peer.get_envs() {
-        command.env(name, value.unwrap());
-    }
+    let mut command = programs::limited(&isync.command("usr/bin/mbsync").unwrap());
     let output = command.arg("-c").arg(&file).arg("all").output().unwrap();
     assert!(output.status.success(), "{}\n{}", programs::text(&output), door.log_text());
 }

@@ -23,6 +23,7 @@ mod lab;
 mod limits;
 mod log;
 mod logins;
+mod mail_programs;
 mod pace;
 mod passwords;
 mod privileges;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         answers::cases(),
         injection::cases(),
         clients::cases(),
+        mail_programs::cases(),
         relay::cases(),
         privileges::cases(),
         lab::cases(),

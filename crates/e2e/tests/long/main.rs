@@ -8,6 +8,7 @@
 )]
 
 mod crowd;
+mod modules;
 mod patience;
 
 use std::process::ExitCode;
@@ -16,6 +17,6 @@ use std::process::ExitCode;
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let cases = [crowd::cases(), patience::cases()];
+    let cases = [crowd::cases(), modules::cases(), patience::cases()];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }

@@ -1,13 +1,14 @@
 //! What each peer is made of.
 //! Nothing here fetches or unpacks.
 
-use super::{Peer, Recipe, Repointed};
+use super::{Origin, Peer, Recipe, Repointed};
 
 /// The recipe of a peer.
 pub(super) fn of(peer: Peer) -> &'static Recipe {
     match peer {
         Peer::Dovecot => &Recipe {
             name: "dovecot",
+            origin: Origin::Debian,
             packages: &["dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"],
             left_out: &["ssl-cert", "ucf"],
             programs: &["usr/sbin/dovecot", "usr/lib/dovecot/auth", "usr/lib/dovecot/imap"],
@@ -20,6 +21,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Cyrus => &Recipe {
             name: "cyrus",
+            origin: Origin::Debian,
             packages: &[
                 "cyrus-common",
                 "cyrus-imapd",
@@ -48,6 +50,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Nginx => &Recipe {
             name: "nginx",
+            origin: Origin::Debian,
             packages: &["nginx", "libnginx-mod-mail", "libnginx-mod-stream"],
             left_out: &["iproute2"],
             programs: &["usr/sbin/nginx"],
@@ -55,6 +58,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Haproxy => &Recipe {
             name: "haproxy",
+            origin: Origin::Debian,
             packages: &["haproxy"],
             left_out: &["adduser"],
             programs: &["usr/sbin/haproxy"],
@@ -62,6 +66,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Isync => &Recipe {
             name: "isync",
+            origin: Origin::Debian,
             packages: &["isync"],
             left_out: &[],
             programs: &["usr/bin/mbsync"],
@@ -69,6 +74,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Slapd => &Recipe {
             name: "slapd",
+            origin: Origin::Debian,
             packages: &["slapd", "ldap-utils"],
             left_out: &[
                 "adduser",
@@ -84,6 +90,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Postgres => &Recipe {
             name: "postgresql",
+            origin: Origin::Debian,
             packages: &["postgresql-15", "postgresql-client-15", "libpq5"],
             left_out: &[
                 "adduser",
@@ -112,6 +119,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Mariadb => &Recipe {
             name: "mariadb",
+            origin: Origin::Debian,
             packages: &["mariadb-server-core", "mariadb-client-core"],
             left_out: &["mariadb-common", "mysql-common", "ucf"],
             programs: &["usr/sbin/mariadbd", "usr/bin/mariadb"],
@@ -119,6 +127,7 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
         },
         Peer::Odbc => &Recipe {
             name: "odbc",
+            origin: Origin::Debian,
             packages: &[
                 "libltdl7",
                 "libodbc2",
@@ -139,6 +148,77 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
                 "unixodbc-common",
             ],
             programs: &["usr/bin/isql"],
+            repointed: &[],
+        },
+        Peer::Mutt => &Recipe {
+            name: "mutt",
+            origin: Origin::Debian,
+            packages: &["mutt"],
+            left_out: &["mailcap", "mime-support", "sensible-utils"],
+            programs: &["usr/bin/mutt"],
+            repointed: &[],
+        },
+        Peer::Fetchmail => &Recipe {
+            name: "fetchmail",
+            origin: Origin::Debian,
+            packages: &["fetchmail"],
+            left_out: &["adduser", "debianutils", "lsb-base", "sysvinit-utils"],
+            programs: &["usr/bin/fetchmail"],
+            repointed: &[],
+        },
+        Peer::Offlineimap => &Recipe {
+            name: "offlineimap",
+            origin: Origin::Debian,
+            packages: &["offlineimap3", "python3-distro", "python3-imaplib2"],
+            left_out: &[
+                "ca-certificates",
+                "libpython3-stdlib",
+                "libpython3.11-minimal",
+                "libpython3.11-stdlib",
+                "lsb-release",
+                "media-types",
+                "python3",
+                "python3-minimal",
+                "python3.11",
+                "python3.11-minimal",
+            ],
+            programs: &[],
+            repointed: &[],
+        },
+        Peer::PythonImapclient => &Recipe {
+            name: "python-imapclient",
+            origin: Origin::Pip,
+            packages: &["imapclient==3.0.1"],
+            left_out: &[],
+            programs: &[],
+            repointed: &[],
+        },
+        Peer::PerlImapclient => &Recipe {
+            name: "perl-imapclient",
+            origin: Origin::Debian,
+            packages: &[
+                "libio-socket-ssl-perl",
+                "libmail-imapclient-perl",
+                "libnet-ssleay-perl",
+                "libparse-recdescent-perl",
+            ],
+            left_out: &[
+                "libperl5.36",
+                "netbase",
+                "perl",
+                "perl-base",
+                "perl-modules-5.36",
+                "perl-openssl-defaults",
+            ],
+            programs: &[],
+            repointed: &[],
+        },
+        Peer::Imapflow => &Recipe {
+            name: "imapflow",
+            origin: Origin::Npm,
+            packages: &["imapflow@1.0.200"],
+            left_out: &[],
+            programs: &[],
             repointed: &[],
         },
     }

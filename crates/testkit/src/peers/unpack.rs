@@ -1,4 +1,4 @@
-//! One peer at a time into its folder: downloaded, unpacked beside it, checked, then moved into place.
+//! One peer at a time into its folder: fetched, unpacked beside it, checked, then moved into place.
 //! Nothing here is seen half done by another process.
 
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{Apt, file, run};
-use super::{PeerDir, PeerError, Recipe, Repointed};
+use super::{Origin, PeerDir, PeerError, Recipe, Repointed};
 
 /// Changes whenever the way of unpacking does, so that old folders are made anew.
 const LAYOUT: u32 = 2;
@@ -50,15 +50,21 @@ fn is_current(dir: &PeerDir, recipe: &Recipe) -> bool {
 fn unpack(peers: &Path, dir: &PeerDir, recipe: &Recipe) -> Result<(), PeerError> {
     let work = peers.join(format!(".{}.new", recipe.name));
     remove(&work)?;
-    let (packages, root) = (work.join("packages"), work.join("root"));
-    for folder in [&packages, &root] {
-        fs::create_dir_all(folder).map_err(|source| file("make folder", folder, source))?;
-    }
-    fetch(&Apt::below(peers.join("apt"))?, recipe, &packages)?;
-    for package in fs::read_dir(&packages).map_err(|source| file("read", &packages, source))? {
-        let package = package.map_err(|source| file("read", &packages, source))?.path();
-        let mut command = Command::new("dpkg-deb");
-        run(command.arg("-x").arg(package).arg(&root), recipe.name, "unpacking a package")?;
+    let root = work.join("root");
+    fs::create_dir_all(&root).map_err(|source| file("make folder", &root, source))?;
+    match recipe.origin {
+        Origin::Debian => unpack_debian(peers, &work.join("packages"), &root, recipe)?,
+        Origin::Pip => {
+            let mut command = Command::new("python3");
+            command.args(["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]);
+            command.args(["--no-deps", "--no-compile", "--target"]).arg(&root);
+            run(command.args(recipe.packages), recipe.name, "fetching Python packages")?;
+        }
+        Origin::Npm => {
+            let mut command = Command::new("npm");
+            command.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+            run(command.arg(&root).args(recipe.packages), recipe.name, "fetching Node packages")?;
+        }
     }
     let unpacked = PeerDir { root };
     for change in recipe.repointed {
@@ -70,6 +76,22 @@ fn unpack(peers: &Path, dir: &PeerDir, recipe: &Recipe) -> Result<(), PeerError>
     remove(&dir.root)?;
     fs::rename(&unpacked.root, &dir.root).map_err(|source| file("make", &dir.root, source))?;
     remove(&work)
+}
+
+fn unpack_debian(
+    peers: &Path,
+    packages: &Path,
+    root: &Path,
+    recipe: &Recipe,
+) -> Result<(), PeerError> {
+    fs::create_dir_all(packages).map_err(|source| file("make folder", packages, source))?;
+    fetch(&Apt::below(peers.join("apt"))?, recipe, packages)?;
+    for package in fs::read_dir(packages).map_err(|source| file("read", packages, source))? {
+        let package = package.map_err(|source| file("read", packages, source))?.path();
+        let mut command = Command::new("dpkg-deb");
+        run(command.arg("-x").arg(package).arg(root), recipe.name, "unpacking a package")?;
+    }
+    Ok(())
 }
 
 /// Replaces a C string in a binary file by a shorter one, filled up with zeros.
