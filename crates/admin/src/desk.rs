@@ -7,7 +7,10 @@ use directory::Directory;
 use proxy::{Running, SessionView};
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Kick, Kicked, Refused, SessionFilter, Users, Why, sessions, users::seconds};
+use crate::{
+    Actor, Flush, Flushed, Kick, Kicked, Refused, SessionFilter, SourceLine, Users, Why, sessions,
+    sources, users::seconds,
+};
 
 /// A running daemon, for its operator.
 pub struct Desk {
@@ -87,4 +90,17 @@ pub fn session_list(desk: &Desk, filter: SessionFilter) -> Result<Vec<SessionVie
 /// [`Why::Invalid`] if the id or the name is none, [`Why::NotFound`] if there is no such session.
 pub fn session_kick(desk: &Desk, actor: &Actor, kick: &Kick) -> Result<Kicked, Refused> {
     sessions::kick(desk.proxy.sessions(), desk.directory.rules(), actor, kick)
+}
+
+/// Lists the sources of the directory, and what they were asked.
+pub fn source_list(desk: &Desk) -> Vec<SourceLine> {
+    sources::list(&desk.directory)
+}
+
+/// Forgets what sources said, so that they are asked anew.
+///
+/// # Errors
+/// [`Why::Invalid`] if the user's name is none.
+pub fn cache_flush(desk: &Desk, actor: &Actor, flush: &Flush) -> Result<Flushed, Refused> {
+    sources::flush(&desk.directory, desk.directory.rules(), actor, flush)
 }

@@ -7,14 +7,19 @@ mod desk;
 mod look;
 mod refused;
 mod sessions;
+mod sources;
 mod state;
 mod users;
 
 pub use crate::{
-    desk::{Desk, Status, backend_list, no_table, session_kick, session_list, status},
+    desk::{
+        Desk, Status, backend_list, cache_flush, no_table, session_kick, session_list, source_list,
+        status,
+    },
     look::{CheckedBackend, LookUp, LookedUp, backend_check, user_look_up},
     refused::{Refused, Why},
     sessions::{Kick, Kicked, SessionFilter},
+    sources::{Flush, Flushed, SourceCounts, SourceLine},
     state::{LockError, StateError, StateLock, prepare_state},
     users::{
         ExportUsers, Exported, ExportedLine, HistoryLine, ImportRequest, Imported, LineMistake,

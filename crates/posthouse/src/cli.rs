@@ -6,6 +6,7 @@ mod failure;
 mod output;
 mod reach;
 mod session;
+mod source;
 mod user;
 mod version;
 
@@ -69,6 +70,12 @@ enum Command {
     /// Look at the back ends.
     #[command(subcommand)]
     Backend(backend::Backend),
+    /// Look at the sources of the directory.
+    #[command(subcommand)]
+    Source(source::Source),
+    /// Let the sources of the directory be asked anew.
+    #[command(subcommand)]
+    Cache(source::Cache),
     /// Look at the sessions, and end them.
     #[command(subcommand)]
     Session(session::Session),
@@ -112,6 +119,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::User(act) => user::act(&common.quietly(Purpose::Act)?, act, output),
         Command::Backend(act) => backend::act(&common, act, output),
         Command::Session(act) => session::act(&common.quietly(Purpose::Act)?, act, output),
+        Command::Source(act) => source::act(&common.quietly(Purpose::Act)?, &act, output),
+        Command::Cache(act) => source::cache(&common.quietly(Purpose::Act)?, act, output),
         Command::Version => version::version(output),
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use admin::{
-    Desk, ExportUsers, Exported, ImportRequest, Imported, Kick, Kicked, ListUsers, LookUp,
-    LookedUp, PlaceUser, Placed, Refused, SessionFilter, ShownUser, Status, UserList, Why,
+    Desk, ExportUsers, Exported, Flush, Flushed, ImportRequest, Imported, Kick, Kicked, ListUsers,
+    LookUp, LookedUp, PlaceUser, Placed, Refused, SessionFilter, ShownUser, Status, UserList, Why,
 };
 use axum::{
     Json, Router,
@@ -35,6 +35,8 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/export/users", get(user_export))
         .route("/look-up/{user}", get(user_look_up))
         .route("/backends", get(backend_list))
+        .route("/sources", get(source_list))
+        .route("/cache/flush", post(cache_flush))
         .route("/sessions", get(session_list))
         .route("/sessions/kick", post(session_kick))
         .layer(DefaultBodyLimit::max(MAX_JSON));
@@ -107,6 +109,18 @@ async fn user_look_up(
 
 async fn backend_list(State(desk): Daemon) -> Json<impl Serialize> {
     Json(admin::backend_list(&desk))
+}
+
+async fn source_list(State(desk): Daemon) -> Json<impl Serialize> {
+    Json(admin::source_list(&desk))
+}
+
+async fn cache_flush(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Sent(flush): Sent<Flush>,
+) -> Answer<Flushed> {
+    Ok(Json(admin::cache_flush(&desk, &actor, &flush)?))
 }
 
 async fn session_list(

@@ -112,6 +112,7 @@ fn the_api_refuses_with_a_status_a_word_and_a_sentence() {
         ("PUT /api/v1/users/an%0D%0Ana", "{\"backend\": \"a\"}", "400", "invalid"),
         ("GET /api/v1/users?limit=many", "", "400", "invalid"),
         ("POST /api/v1/sessions/kick", "{\"session\": \"7\"}", "400", "invalid"),
+        ("POST /api/v1/cache/flush", "{\"user\": \"\"}", "400", "invalid"),
     ] {
         let answer = ask(&place, what, body);
         let (head, json) = answer.split_once("\r\n\r\n").unwrap();
@@ -124,6 +125,18 @@ fn the_api_refuses_with_a_status_a_word_and_a_sentence() {
     assert!(ask(&place, "PUT /api/v1/users/anna", &too_long).starts_with("HTTP/1.1 4"));
     let status = ask(&place, "GET /api/v1/status", "");
     assert!(status.starts_with("HTTP/1.1 200 ") && status.contains("\"pid\""), "{status}");
+}
+
+#[test]
+fn a_daemon_lists_its_sources_and_forgets_what_they_said() {
+    let place = Place::new();
+    let _daemon = place.serve();
+    let listed = place.run(&["source", "list"]).good().out;
+    assert!(listed.contains("table") && listed.contains("here"), "{listed}");
+    let all = place.run(&["cache", "flush"]).good().out;
+    assert!(all.contains("is forgotten"), "{all}");
+    let one = place.run(&["cache", "flush", "Anna"]).good().out;
+    assert!(one.contains("said of anna is forgotten"), "{one}");
 }
 
 #[test]
