@@ -1,6 +1,6 @@
 //! Entering a back end: connect, TLS, log in, each with its deadline.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Target};
 use proto::{
@@ -314,11 +314,7 @@ impl Visit {
         let handshake = self.stream.connect_tls(tls, self.name.clone());
         match timeout(self.deadlines.greeting, handshake).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                let hint = tls.hint(&error);
-                let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
-                Err((Reason::BackendTls, format!("{}: {error}{hint}", self.address)))
-            }
+            Ok(Err(error)) => Err(self.tls_failed(tls.hint(&error), &error)),
             Err(_) => {
                 let limit = self.deadlines.greeting;
                 Err((
@@ -334,7 +330,17 @@ impl Visit {
         (self.address, self.stream.tls_version())
     }
 
+    fn tls_failed(&self, hint: Option<&str>, error: &io::Error) -> Trouble {
+        let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+        (Reason::BackendTls, format!("{}: {error}{hint}", self.address))
+    }
+
     fn lost(&self, lost: &Lost) -> Trouble {
+        if let Lost::Broken(error) = lost
+            && let Some(hint) = transport::tls::certificate_refused(error)
+        {
+            return self.tls_failed(Some(hint), error);
+        }
         (Reason::BackendLost, format!("{}: {lost}", self.address))
     }
 }

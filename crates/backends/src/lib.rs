@@ -15,14 +15,17 @@ mod status;
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use model::{BackendName, Host, Protocol};
-use transport::{Sources, tls::ClientTls};
+use transport::{
+    Sources,
+    tls::{ClientTls, ClientTlsError},
+};
 
 pub use enter::{Entered, Failure};
 pub use identity::Client;
 pub use look::Seen;
 pub use settings::{
     BackendSettings, Deadlines, Identities, IdentityMode, LoginMode, Ports, Settings, StartError,
-    Tls,
+    Tls, Trusted,
 };
 pub use status::{BackendStatus, LastFailure, LocalPorts};
 
@@ -51,18 +54,17 @@ impl Backends {
     /// Prepares all back ends and reads what was known of them. Nobody is spoken to yet.
     ///
     /// # Errors
-    /// [`StartError`] if the roots to judge a back end's certificate by cannot be had.
+    /// [`StartError`] if the roots to judge a back end's certificate by, or our own certificate, cannot be had.
     pub fn prepare(settings: Settings) -> Result<Arc<Self>, StartError> {
         let mut table = HashMap::new();
         let ports = transport::usable_ports();
         let logins_at_once = settings.logins_at_once;
         for settings in settings.backends {
             let backend = settings.name.clone();
-            let prepare = if settings.tls_legacy { ClientTls::legacy } else { ClientTls::new };
             let tls = match settings.tls {
                 Tls::None => None,
                 Tls::Implicit | Tls::StartTls => Some(
-                    prepare(&settings.verify)
+                    client_tls(&settings)
                         .map_err(|problem| StartError { backend: backend.clone(), problem })?,
                 ),
             };
@@ -80,6 +82,9 @@ impl Backends {
     /// called within the runtime.
     pub fn start(self: &Arc<Self>, protocols: &[Protocol]) {
         for backend in self.table.values() {
+            if let Some(tls) = &backend.tls {
+                tokio::spawn(tls.clone().follow_files());
+            }
             for host in &backend.settings.hosts {
                 if let Host::Name(name) = host {
                     self.names.follow(name);
@@ -111,5 +116,13 @@ impl Backends {
             self.table.values().map(|backend| status::of(backend, &self.capabilities)).collect();
         list.sort_by(|one, other| one.name.cmp(&other.name));
         list
+    }
+}
+
+fn client_tls(settings: &BackendSettings) -> Result<ClientTls, ClientTlsError> {
+    match &settings.certificate {
+        _ if settings.tls_legacy => ClientTls::legacy(&settings.verify),
+        Some(files) => ClientTls::with_certificate(&settings.verify, files),
+        None => ClientTls::new(&settings.verify),
     }
 }

@@ -5,7 +5,7 @@ use model::{Credentials, Proof, Reason, Route, UserName};
 use proto::back::{How, Login, Whose};
 use proto::sasl::TokenMechanism;
 
-use crate::LoginMode;
+use crate::{LoginMode, Trusted};
 
 const NO_PASSWORD: &str = "login = \"password\" needs the user's password in the directory";
 
@@ -40,14 +40,17 @@ pub(crate) fn login(
         }
         LoginMode::Password => {
             proved(route, offered)?;
-            let known =
-                route.secret.clone().ok_or((Reason::DirectoryMisconfigured, NO_PASSWORD))?;
+            let secret = route.secret.clone().filter(|secret| !secret.reveal().is_empty());
+            let known = secret.ok_or((Reason::DirectoryMisconfigured, NO_PASSWORD))?;
             let how = How::Password(known);
             Ok(Login { user: route.user.clone(), how, whose: Whose::Directory })
         }
-        LoginMode::Trusted { dummy } => {
+        LoginMode::Trusted(trusted) => {
             proved(route, offered)?;
-            let how = How::Password(dummy.clone());
+            let how = match trusted {
+                Trusted::Address { dummy } => How::Password(dummy.clone()),
+                Trusted::Certificate => How::External,
+            };
             Ok(Login { user: route.user.clone(), how, whose: Whose::Posthouse })
         }
     }
@@ -146,13 +149,14 @@ mod tests {
         assert!(password(login).matches(&secret("key")));
     }
 
-    fn modes_that_judge() -> [LoginMode; 4] {
+    fn modes_that_judge() -> [LoginMode; 5] {
         let (user, secret) = (name("root"), secret("key"));
         [
             master(),
             LoginMode::Authzid { user, secret: secret.clone() },
             LoginMode::Password,
-            LoginMode::Trusted { dummy: secret },
+            LoginMode::Trusted(Trusted::Address { dummy: secret }),
+            LoginMode::Trusted(Trusted::Certificate),
         ]
     }
 
@@ -163,6 +167,30 @@ mod tests {
             let refused = login(&mode, &route, &offered("pw")).unwrap_err().0;
             assert_eq!(refused, Reason::DirectoryMisconfigured, "{mode:?}");
         }
+    }
+
+    #[test]
+    fn who_has_shown_a_certificate_needs_no_password_but_where_it_is_what_we_log_in_by() {
+        let mechanism = Mechanism::External;
+        let shown = Credentials { mechanism, user: name("here"), proof: Proof::Certificate };
+        for mode in modes_that_judge() {
+            let entered = |known| login(&mode, &route(known), &shown);
+            if matches!(mode, LoginMode::Password) {
+                assert_eq!(entered(None).unwrap_err().0, Reason::DirectoryMisconfigured);
+                assert_eq!(entered(Some("")).unwrap_err().0, Reason::DirectoryMisconfigured);
+                assert!(password(entered(Some("pw")).unwrap()).matches(&secret("pw")));
+            } else {
+                assert!(entered(None).is_ok(), "{mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn trusted_by_certificate_sends_no_secret_and_says_as_whom_we_come() {
+        let mode = LoginMode::Trusted(Trusted::Certificate);
+        let login = login(&mode, &route(Some("pw")), &offered("pw")).unwrap();
+        assert_eq!((login.user, login.whose), (name("there"), Whose::Posthouse));
+        assert!(matches!(login.how, How::External));
     }
 
     #[test]

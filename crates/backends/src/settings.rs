@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::{BackendName, Host, Protocol, Secret, UserName};
-use transport::tls::{RootsError, Verify};
+use transport::tls::{CertificateFiles, ClientTlsError, Verify};
 
 /// The settings of this room.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct BackendSettings {
     pub tls_legacy: bool,
     /// How its certificate is judged.
     pub verify: Verify,
+    /// Our own certificate, where it asks for one.
+    pub certificate: Option<CertificateFiles>,
     /// As whom we log in.
     pub login: LoginMode,
     /// How it is told who the client is.
@@ -203,12 +205,20 @@ pub enum LoginMode {
     },
     /// As the user, with the secret that the directory knows.
     Password,
-    /// As the user, with a secret that says nothing: the back end believes our address (Dovecot's
-    /// `nopassword` with `allow_nets`).
-    Trusted {
+    /// As the user, without a secret: the back end believes us.
+    Trusted(Trusted),
+}
+
+/// What a back end believes that takes logins without a secret.
+#[derive(Clone, Debug)]
+pub enum Trusted {
+    /// Our address (Dovecot's `nopassword` with `allow_nets`); a password is sent that says nothing.
+    Address {
         /// What is sent in place of a secret.
         dummy: Secret,
     },
+    /// Our certificate: SASL EXTERNAL with the user as authorization identity.
+    Certificate,
 }
 
 impl LoginMode {
@@ -219,7 +229,7 @@ impl LoginMode {
             Self::Forward => "forward",
             Self::Master { .. } => "master",
             Self::Password => "password",
-            Self::Trusted { .. } => "trusted",
+            Self::Trusted(_) => "trusted",
         }
     }
 }
@@ -232,5 +242,5 @@ pub struct StartError {
     pub backend: BackendName,
     /// Why.
     #[source]
-    pub problem: RootsError,
+    pub problem: ClientTlsError,
 }

@@ -122,6 +122,7 @@ fn backends(backend: u16, state: &TempDir) -> Settings {
             tls: Tls::None,
             tls_legacy: false,
             verify: Verify::Nothing,
+            certificate: None,
             login: LoginMode::Forward,
             identity: Identities::default(),
             pipelining: true,

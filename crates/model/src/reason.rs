@@ -85,6 +85,9 @@ reasons! {
     ClientTls = "client-tls", Client;
     /// The client asked by ALPN for another protocol (ALPACA).
     ClientAlpn = "client-alpn", Client;
+    /// The client's certificate is not believed (unknown authority, out of date, revoked), or it has shown none
+    /// where one is required.
+    ClientCertificate = "client-certificate", Client;
     /// The client sent bytes behind STARTTLS before the handshake (CVE-2011-0411).
     ClientStartTlsInjection = "client-starttls-injection", Client;
     /// The client took longer than it may before login.

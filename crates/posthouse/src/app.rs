@@ -272,18 +272,17 @@ impl LoadedTls<'_> {
         certificates: &Certificates,
         protocol: Protocol,
     ) -> Result<Arc<ServerTls>, Failure> {
-        let same = |settings: &ServerSettings| {
-            settings.certificates == certificates.files && settings.protocol == protocol
-        };
-        if let Some((_, tls)) = self.loaded.iter().find(|(settings, _)| same(settings)) {
+        let Certificates { files, self_signed, clients } = certificates;
+        let settings =
+            ServerSettings { certificates: files.clone(), protocol, clients: clients.clone() };
+        if let Some((_, tls)) = self.loaded.iter().find(|(loaded, _)| *loaded == settings) {
             return Ok(Arc::clone(tls));
         }
-        if certificates.self_signed {
-            for files in &certificates.files {
+        if *self_signed {
+            for files in files {
                 make_certificate(files, self.user)?;
             }
         }
-        let settings = ServerSettings { certificates: certificates.files.clone(), protocol };
         let tls = ServerTls::load(settings.clone())?;
         self.loaded.push((settings, Arc::clone(&tls)));
         Ok(tls)
@@ -358,6 +357,7 @@ fn private_files(listener: &Listener) -> Vec<&Path> {
             .files
             .iter()
             .flat_map(|files| [files.certificate.as_path(), files.key.as_path()])
+            .chain(certificates.clients.iter().map(|clients| clients.authorities.as_path()))
             .collect(),
         Privacy::None => Vec::new(),
     }

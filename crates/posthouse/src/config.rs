@@ -27,7 +27,7 @@ use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
-use transport::tls::CertificateFiles;
+use transport::tls::{CertificateFiles, ClientCertificates};
 
 pub(crate) use file::{LogFormat, LogLevel};
 pub(crate) use mistake::{Mistakes, ToldMistake};
@@ -111,6 +111,8 @@ pub(crate) struct Certificates {
     pub(crate) files: Vec<CertificateFiles>,
     /// Whether missing files are made when the program starts to serve.
     pub(crate) self_signed: bool,
+    /// Whether clients are asked for a certificate, and which ones are believed.
+    pub(crate) clients: Option<ClientCertificates>,
 }
 
 /// How much is allowed.

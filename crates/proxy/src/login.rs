@@ -9,7 +9,7 @@ use std::{
 
 use backends::{Client, Entered};
 use directory::{Query, Verdict};
-use model::{CanonicalUser, Credentials, Protocol, Reason, Refusal};
+use model::{CanonicalUser, Credentials, Protocol, Reason, Refusal, UserName};
 use proto::{
     Machine, Step,
     front::{self, Answer, Event, Front, Privacy, Said, Text},
@@ -57,14 +57,17 @@ pub(crate) async fn establish(
     admission: &mut Admission,
 ) -> Result<Established, End> {
     let patience = visitor.shared.limits.client_wait;
-    let mut talk = Talk { client, visitor, patience, claims: Claims::default() };
+    let (claims, server_name) = (Claims::default(), None);
+    let mut talk = Talk { client, visitor, patience, claims, server_name };
     if talk.visitor.listener.is_behind_proxy() {
         talk.hear_proxy(admission).await?;
     }
-    if let ListenerTls::Implicit(_) = talk.visitor.listener.tls {
-        talk.start_tls().await?;
-    }
-    let mut front = Front::new(talk.visitor.listener.protocol, front_settings(talk.visitor));
+    let certificate = match talk.visitor.listener.tls {
+        ListenerTls::Implicit(_) => talk.start_tls().await?,
+        ListenerTls::None | ListenerTls::StartTls(_) => None,
+    };
+    let settings = front_settings(talk.visitor, certificate);
+    let mut front = Front::new(talk.visitor.listener.protocol, settings);
     let mut attempts = 0;
     loop {
         match talk.converse(&mut front).await? {
@@ -74,10 +77,10 @@ pub(crate) async fn establish(
             }
             Event::Refused(reason) => log_refusal(talk.visitor, None, reason, "", ""),
             Event::StartTls => {
-                talk.start_tls().await?;
+                let certificate = talk.start_tls().await?;
                 // What was said before TLS counts no more.
                 talk.claims = Claims::default();
-                front.answer(Answer::TlsStarted { certificate: None });
+                front.answer(Answer::TlsStarted { certificate });
             }
             Event::Identity(claims) => talk.claims = claims,
             Event::Login(credentials) => {
@@ -100,7 +103,7 @@ pub(crate) async fn establish(
     }
 }
 
-fn front_settings(visitor: &Visitor) -> front::Settings {
+fn front_settings(visitor: &Visitor, certificate: Option<UserName>) -> front::Settings {
     let listener = &visitor.listener;
     let (privacy, starttls) = match &listener.tls {
         ListenerTls::Implicit(_) => (Privacy::Tls, false),
@@ -117,7 +120,7 @@ fn front_settings(visitor: &Visitor) -> front::Settings {
         greeting_name: Arc::clone(&visitor.shared.greeting_name),
         limits: front::Limits::default(),
         mechanisms: listener.mechanisms,
-        certificate: None,
+        certificate,
         relay_text: listener.relay_text,
         trusted: within(&listener.trusted_networks, visitor.client.ip()),
     }

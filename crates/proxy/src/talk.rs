@@ -10,14 +10,14 @@ use std::{
 
 use backends::Client;
 use directory::Placeholder;
-use model::Reason;
+use model::{DnsName, Reason, UserName};
 use proto::{
     front::{Event, Front},
     identity::{self, Claims, Identity, SessionName, Transport},
     proxy_protocol::{self, Header, Parsed},
 };
 use tokio::time::timeout;
-use transport::{Lost, Received, Stream, converse};
+use transport::{Lost, Received, Stream, converse, tls::Accepted};
 
 use crate::{
     limits::Admission,
@@ -42,6 +42,8 @@ pub(crate) struct Talk<'v> {
     pub(crate) patience: Duration,
     /// What a proxy before us said of the client, where we believe it.
     pub(crate) claims: Claims,
+    /// The name by which the client called us in the TLS handshake, with us or with a load balancer.
+    pub(crate) server_name: Option<DnsName>,
 }
 
 impl Talk<'_> {
@@ -59,6 +61,7 @@ impl Talk<'_> {
             self.visitor.client = addresses.client;
             self.visitor.connected = Some(addresses.connected);
         }
+        self.server_name = header.server_name;
         match admission.count_for(self.visitor.client.ip()) {
             Ok(()) => Ok(()),
             Err(reason) => {
@@ -97,27 +100,48 @@ impl Talk<'_> {
         }
     }
 
-    pub(crate) async fn start_tls(&mut self) -> Result<(), End> {
-        let Some(tls) = self.visitor.listener.tls.server() else {
+    /// Does the TLS handshake; gives back whom the client's certificate names, if it has shown one.
+    pub(crate) async fn start_tls(&mut self) -> Result<Option<UserName>, End> {
+        let Some(tls) = self.visitor.listener.tls.server().map(Arc::clone) else {
             return Err(End::new(Reason::Internal, "TLS without a certificate"));
         };
-        let config = tls.config();
         let shared = Arc::clone(&self.visitor.shared);
         let since = Instant::now();
-        let handshake = timeout(self.patience, self.client.accept_tls(config));
+        let handshake = timeout(self.patience, tls.accept(&mut self.client));
         let Some(result) = shared.closing.unless_begun(handshake).await else {
             // It could not read any words.
             return Err(End::new(Reason::Shutdown, "in the TLS handshake"));
         };
         self.patience = self.patience.saturating_sub(since.elapsed());
         match result {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(accepted)) => Ok(self.accepted(accepted)),
             Ok(Err(error)) => {
                 // Unread input would turn the close into a reset, which eats the alert.
                 self.client.close_and_drain(GOODBYE).await;
                 Err(End::new(tls_reason(&error), error))
             }
             Err(_) => Err(End::new(Reason::ClientTimeout, "in the TLS handshake")),
+        }
+    }
+
+    fn accepted(&mut self, accepted: Accepted) -> Option<UserName> {
+        if accepted.server_name.is_some() {
+            self.server_name = accepted.server_name;
+        }
+        match accepted.certificate? {
+            Ok(user) => Some(user),
+            // Whoever has a password may come in by that.
+            Err(nobody) => {
+                tracing::info!(
+                    target: "login",
+                    session = %self.visitor.id,
+                    protocol = %self.visitor.listener.protocol,
+                    client = %self.visitor.client,
+                    detail = %nobody,
+                    "no login by this certificate"
+                );
+                None
+            }
         }
     }
 
@@ -187,7 +211,7 @@ impl Talk<'_> {
             client: claims.client.unwrap_or(visitor.client),
             connected,
             forward: claims.forward.clone(),
-            server_name: claims.server_name.clone(),
+            server_name: claims.server_name.as_ref().or(self.server_name.as_ref()).cloned(),
             session: session.ok_or_else(|| End::new(Reason::Internal, "no session name"))?,
             transport: claims.transport.unwrap_or(private),
             ttl,
@@ -196,7 +220,14 @@ impl Talk<'_> {
     }
 }
 
-/// Tells a client that asked for another protocol from one that failed otherwise.
+/// Tells a client that asked for another protocol, or whose certificate is not believed, from one that
+/// failed otherwise.
 fn tls_reason(error: &io::Error) -> Reason {
-    if transport::tls::is_alpn_mismatch(error) { Reason::ClientAlpn } else { Reason::ClientTls }
+    if transport::tls::is_alpn_mismatch(error) {
+        Reason::ClientAlpn
+    } else if transport::tls::is_client_certificate(error) {
+        Reason::ClientCertificate
+    } else {
+        Reason::ClientTls
+    }
 }

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ServerConfig, pki_types::ServerName};
+use model::DnsName;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,7 +26,7 @@ use crate::{
     Watch,
     scratch::{self, Outgoing, Scratch},
     sources::LocalPort,
-    tls::{ClientTls, engine::Engine, session::Progress},
+    tls::{ClientTls, asked, engine::Engine, session::Progress},
 };
 
 /// Bytes taken from a socket at once before login. A machine never has to keep more than this beyond its
@@ -84,11 +88,17 @@ impl Stream {
         Some(self.tls.as_ref()?.session.version())
     }
 
-    /// Does the server's side of a TLS handshake.
+    /// The certificates that the peer has shown in the handshake, or in the one of the session that was
+    /// resumed; its own first.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.as_ref()?.session.peer_certificates()
+    }
+
+    /// Does the server's side of a TLS handshake; gives back the name that the client asks for.
     ///
     /// # Errors
     /// What the kernel or the TLS library said. An alert has been sent where there was one to send.
-    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
+    pub async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<Option<DnsName>> {
         let session = Engine::server(config)?;
         self.shake_hands(session).await
     }
@@ -103,18 +113,24 @@ impl Stream {
         name: ServerName<'static>,
     ) -> io::Result<()> {
         let session = Engine::client(tls, name)?;
-        self.shake_hands(session).await
+        self.shake_hands(session).await.map(|_| ())
     }
 
-    async fn shake_hands(&mut self, session: Engine) -> io::Result<()> {
+    async fn shake_hands(&mut self, session: Engine) -> io::Result<Option<DnsName>> {
         self.tls = Some(Box::new(Tls { session, early: Vec::new() }));
         let mut progress = scratch::lend(|scratch| self.open(0, scratch))?;
+        let mut asked = None;
         while progress == Progress::Handshaking {
-            progress = poll_fn(|cx| self.poll_handshake(cx)).await?;
+            progress = poll_fn(|cx| {
+                let (progress, name) = asked::during(|| self.poll_handshake(cx));
+                asked = name.or_else(|| asked.take());
+                progress
+            })
+            .await?;
         }
         // What is still unsent (session tickets, a client's last words) goes out before whatever comes
         // next, in the same packet where that is a write.
-        Ok(())
+        Ok(asked)
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {

@@ -3,6 +3,7 @@
 mod access;
 mod backend;
 mod between;
+mod clients;
 mod limits;
 mod listener;
 mod names;
@@ -30,7 +31,9 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     let backends = backend::backends(&file.backends, around.purpose, reader);
     let rules = names::rules(file.names.value(), reader);
     let sources = source::sources(&file.directory, &rules, &backends, around.purpose, reader);
+    between::passwords(file, &backends, &sources, reader);
     between::tokens(file, &backends, reader);
+    between::certificates(file, &backends, reader);
     between::loops(&backends, &listeners, reader);
     access::foresee(file, around, reader);
     let log = file.log.value();

@@ -13,10 +13,7 @@ use ipnet::IpNet;
 use model::{Host, HostPort, Mechanism, Protocol, Secret, UserName};
 use toml::{Spanned, de::DeValue};
 
-use super::{
-    mistake::Mistake,
-    read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table},
-};
+use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table};
 
 pub(super) use self::source::{
     Cache, Common, FileSource, Gives, OnError, SOURCE_WORDS, Source, SourceShape, StaticSource,
@@ -67,6 +64,11 @@ table! {
         "key" = key: PathBuf,
         /// In place of `certificate` and `key`: several, chosen by the name the client asks for.
         "certificates" = certificates: Tables<Pair>,
+        /// Authorities whose certificates clients may show.
+        "client_ca_file" = client_ca_file: PathBuf,
+        "client_certificate" = client_certificate: ClientCertificate,
+        /// Which field of a client's certificate names the user.
+        "client_certificate_user" = client_certificate_user: CertificateUser,
         /// Whether `serve` makes the files when they are missing.
         "self_signed" = self_signed: bool,
         /// In place of what the back ends have.
@@ -152,6 +154,9 @@ table! {
         "ca_file" = ca_file: PathBuf,
         /// SHA-256 of the back end's own certificate, in place of verifying by authorities.
         "pin_sha256" = pin_sha256: Listed<[u8; 32]>,
+        /// With `key`: what we show to a back end that asks for a certificate.
+        "certificate" = certificate: PathBuf,
+        "key" = key: PathBuf,
         /// How it is told who the client is.
         "identity" = identity: Identity,
         /// In place of `identity`, for one protocol.
@@ -168,6 +173,8 @@ table! {
         "master_separator" = master_separator: String,
         "master_secret_file" = master_secret_file: PathBuf,
         "master_secret" = master_secret: Secret,
+        /// What it believes of us, for `trusted`.
+        "trusted_by" = trusted_by: TrustedBy,
         /// What is sent in place of a password, for `trusted`.
         "trusted_secret" = trusted_secret: Secret,
     }
@@ -256,6 +263,30 @@ words! {
 }
 
 words! {
+    /// Whether clients must show a certificate.
+    ClientCertificate, "a rule for certificates of clients" {
+        "optional" = Optional,
+        "required" = Required,
+    }
+}
+
+words! {
+    /// Which field of a certificate names the user.
+    CertificateUser, "a field of a certificate" {
+        "common-name" = CommonName,
+        "email" = Email,
+    }
+}
+
+words! {
+    /// What a back end believes of us.
+    TrustedBy, "what a back end can believe of us" {
+        "address" = Address,
+        "certificate" = Certificate,
+    }
+}
+
+words! {
     /// How a back end is told who the client is.
     Identity, "a way to tell who the client is" {
         "none" = None,
@@ -290,13 +321,7 @@ impl Read for ListenAddress {
 
 impl Read for Mechanism {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        if matches!(value.get_ref(), DeValue::String(text) if text == Self::External.word()) {
-            let title = "`external` needs client certificates, which this version does not ask for";
-            reader.note(Mistake::error(&value.span(), title));
-            return None;
-        }
-        let offered = Self::ALL.into_iter().filter(|mechanism| *mechanism != Self::External);
-        let words: Vec<_> = offered.map(|mechanism| (mechanism.word(), mechanism)).collect();
+        let words = Self::ALL.map(|mechanism| (mechanism.word(), mechanism));
         reader.word(value, "a way to log in", &words)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use backends::{IdentityMode, LoginMode};
+use backends::{IdentityMode, LoginMode, Trusted};
 use model::Mechanism;
 
 use super::*;
@@ -246,9 +246,8 @@ fn every_login_mode_can_be_chosen() {
     let LoginMode::Authzid { user, secret } = mode(authzid) else { panic!() };
     assert_eq!((user.as_str(), secret.reveal()), ("proxy", &b"key"[..]));
     for (keys, sent) in [("", "trusted"), ("\ntrusted_secret = \"x\"", "x")] {
-        let LoginMode::Trusted { dummy } = mode(&format!("login = \"trusted\"{keys}")) else {
-            panic!()
-        };
+        let trusted = mode(&format!("login = \"trusted\"{keys}"));
+        let LoginMode::Trusted(Trusted::Address { dummy }) = trusted else { panic!() };
         assert_eq!(dummy.reveal(), sent.as_bytes());
     }
 }

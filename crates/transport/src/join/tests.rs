@@ -33,7 +33,11 @@ async fn secure(client: &mut Stream, server: &mut Stream) {
         key: folder.path().join("key.pem"),
     };
     make_self_signed(&files).unwrap();
-    let settings = ServerSettings { certificates: vec![files], protocol: model::Protocol::Imap };
+    let settings = ServerSettings {
+        certificates: vec![files],
+        protocol: model::Protocol::Imap,
+        clients: None,
+    };
     let tls = ServerTls::load(settings).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let believing = ClientTls::new(&Verify::Nothing).unwrap();

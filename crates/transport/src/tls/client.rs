@@ -10,16 +10,20 @@ use aws_lc_rs::digest;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
-        Resumption, WebPkiServerVerifier,
+        ResolvesClientCert, Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
     crypto::{CryptoProvider, aws_lc_rs::default_provider},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 
-use super::hints;
+use super::{
+    files::{CertificateFiles, TlsFileError, read_certificates},
+    hints,
+    own::OwnCertificate,
+};
 
 /// Whether back ends can be spoken to in TLS 1.0 and 1.1: the feature `legacy-tls` was built in.
 pub const LEGACY: bool = cfg!(feature = "legacy-tls");
@@ -48,17 +52,12 @@ impl Default for Verify {
     }
 }
 
-/// The roots to judge by cannot be had.
+/// TLS towards a back end cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum RootsError {
-    /// The file cannot be read or holds no certificate.
-    #[error("{}: {problem}", file.display())]
-    File {
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+pub enum ClientTlsError {
+    /// A file cannot be used: that of the roots, our own certificate or its key.
+    #[error(transparent)]
+    File(#[from] TlsFileError),
     /// The feature `legacy-tls` was not built in.
     #[error(
         "this program was built without old TLS: build it with `cargo build --release -p posthouse \
@@ -77,7 +76,10 @@ pub enum RootsError {
 
 /// The TLS settings towards one back end.
 #[derive(Clone, Debug)]
-pub struct ClientTls(Library);
+pub struct ClientTls {
+    pub(super) library: Library,
+    own: Option<Arc<OwnCertificate>>,
+}
 
 /// Who speaks TLS, by which settings.
 #[derive(Clone, Debug)]
@@ -92,45 +94,64 @@ impl ClientTls {
     /// as old. Its certificate is judged as any other's. Every connection shakes hands in full.
     ///
     /// # Errors
-    /// [`RootsError`] if the roots cannot be had.
+    /// [`ClientTlsError`] if the roots cannot be had.
     #[cfg(feature = "legacy-tls")]
-    pub fn legacy(verify: &Verify) -> Result<Self, RootsError> {
-        super::legacy::Context::new(verify).map(|context| Self(Library::Legacy(context)))
+    pub fn legacy(verify: &Verify) -> Result<Self, ClientTlsError> {
+        let library = Library::Legacy(super::legacy::Context::new(verify)?);
+        Ok(Self { library, own: None })
     }
 
     /// Refuses to prepare TLS 1.0 to 1.2, which was not built in.
     ///
     /// # Errors
-    /// [`RootsError::NoLegacy`], always.
+    /// [`ClientTlsError::NoLegacy`], always.
     #[cfg(not(feature = "legacy-tls"))]
-    pub fn legacy(_: &Verify) -> Result<Self, RootsError> {
-        Err(RootsError::NoLegacy)
+    pub fn legacy(_: &Verify) -> Result<Self, ClientTlsError> {
+        Err(ClientTlsError::NoLegacy)
     }
 
     /// Prepares TLS 1.2 and 1.3 towards a back end. Sessions are remembered and resumed.
     ///
     /// # Errors
-    /// [`RootsError`] if the roots cannot be had.
-    pub fn new(verify: &Verify) -> Result<Self, RootsError> {
-        config(verify).map(|config| Self(Library::Rustls(Arc::new(config))))
+    /// [`ClientTlsError`] if the roots cannot be had.
+    pub fn new(verify: &Verify) -> Result<Self, ClientTlsError> {
+        let library = Library::Rustls(Arc::new(config(verify)?));
+        Ok(Self { library, own: None })
+    }
+
+    /// The same, with a certificate of our own for a back end that asks for one.
+    ///
+    /// # Errors
+    /// [`ClientTlsError`] if the roots, or our own certificate, cannot be had.
+    pub fn with_certificate(
+        verify: &Verify,
+        files: &CertificateFiles,
+    ) -> Result<Self, ClientTlsError> {
+        let own = Arc::new(OwnCertificate::load(files)?);
+        let mut config = config(verify)?;
+        config.client_auth_cert_resolver = Arc::clone(&own) as Arc<dyn ResolvesClientCert>;
+        Ok(Self { library: Library::Rustls(Arc::new(config)), own: Some(own) })
+    }
+
+    /// Follows the files of our own certificate for ever; done at once where there is none.
+    pub async fn follow_files(self) {
+        if let Some(own) = &self.own {
+            own.follow_files().await;
+        }
     }
 
     /// What an operator can do about a handshake that failed with these settings; nothing where the error
     /// says it all.
     pub fn hint(&self, error: &io::Error) -> Option<&'static str> {
-        match &self.0 {
+        match &self.library {
             #[cfg(feature = "legacy-tls")]
             Library::Legacy(_) => error.get_ref()?.downcast_ref::<super::legacy::Failure>()?.hint(),
             Library::Rustls(_) => hints::of_failed(error),
         }
     }
-
-    pub(super) fn library(&self) -> &Library {
-        &self.0
-    }
 }
 
-pub(super) fn config(verify: &Verify) -> Result<ClientConfig, RootsError> {
+pub(super) fn config(verify: &Verify) -> Result<ClientConfig, ClientTlsError> {
     let provider = Arc::new(default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match verify {
         Verify::Nothing => Arc::new(Pinned { pins: None, provider: Arc::clone(&provider) }),
@@ -139,14 +160,14 @@ pub(super) fn config(verify: &Verify) -> Result<ClientConfig, RootsError> {
         }
         Verify::Roots { file: None } => by_chain(system_roots()?, &provider)?,
         Verify::Roots { file: Some(file) } => {
-            let listed = file_certificates(file)?;
+            let listed = read_certificates(file)?;
             let chain = by_chain(file_roots(file, &listed)?, &provider)?;
             Arc::new(Listed { listed, chain })
         }
     };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| RootsError::Unusable(error.to_string()))?
+        .map_err(|error| ClientTlsError::Unusable(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
@@ -154,41 +175,29 @@ pub(super) fn config(verify: &Verify) -> Result<ClientConfig, RootsError> {
     Ok(config)
 }
 
-fn system_roots() -> Result<RootCertStore, RootsError> {
+fn system_roots() -> Result<RootCertStore, ClientTlsError> {
     let mut roots = RootCertStore::empty();
     // Single unreadable files are common on real systems and no reason to trust fewer of the rest.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(RootsError::NoSystemRoots) } else { Ok(roots) }
+    if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
 }
 
 fn by_chain(
     roots: RootCertStore,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, RootsError> {
+) -> Result<Arc<WebPkiServerVerifier>, ClientTlsError> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error| RootsError::Unusable(error.to_string()))
-}
-
-pub(super) fn file_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
-    let failed = |problem: String| RootsError::File { file: file.to_owned(), problem };
-    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let certificates: Vec<_> = certificates.map_err(|error| failed(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(failed("it holds no PEM certificate".into()));
-    }
-    Ok(certificates)
+        .map_err(|error| ClientTlsError::Unusable(error.to_string()))
 }
 
 fn file_roots(
     file: &Path,
     certificates: &[CertificateDer<'static>],
-) -> Result<RootCertStore, RootsError> {
-    let failed =
-        |error: Error| RootsError::File { file: file.to_owned(), problem: error.to_string() };
+) -> Result<RootCertStore, TlsFileError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
-        roots.add(certificate.clone()).map_err(failed)?;
+        roots.add(certificate.clone()).map_err(|error| TlsFileError::new(file, error))?;
     }
     Ok(roots)
 }
@@ -330,7 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         fs::write(&file, listed).unwrap();
-        let listed = file_certificates(&file).unwrap();
+        let listed = read_certificates(&file).unwrap();
         let roots = file_roots(&file, &listed).unwrap();
         let chain = by_chain(roots, &Arc::new(default_provider())).unwrap();
         let name = ServerName::try_from(name).unwrap();

@@ -2,7 +2,10 @@
 
 use std::{io, sync::Arc};
 
-use rustls::{ProtocolVersion, ServerConfig, pki_types::ServerName};
+use rustls::{
+    ProtocolVersion, ServerConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 
 #[cfg(feature = "legacy-tls")]
 use super::legacy;
@@ -40,7 +43,7 @@ impl Engine {
 
     /// The client's side of a new connection.
     pub(crate) fn client(tls: &ClientTls, name: ServerName<'static>) -> io::Result<Self> {
-        match tls.library() {
+        match &tls.library {
             #[cfg(feature = "legacy-tls")]
             Library::Legacy(context) => {
                 context.session(&name).map(Self::Legacy).map_err(io::Error::other)
@@ -62,6 +65,15 @@ impl Engine {
                 Some(ProtocolVersion::TLSv1_2) => "1.2",
                 _ => "unknown",
             },
+        }
+    }
+
+    /// The peer's certificates, after the handshake; not told of old servers.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            #[cfg(feature = "legacy-tls")]
+            Self::Legacy(_) => None,
+            Self::Rustls(session) => session.peer_certificates(),
         }
     }
 

@@ -17,17 +17,20 @@ const OLD: &str = "a server that knows only TLS 1.0 and 1.1, key exchange by RSA
 const SIGNATURE: &str = "another has signed it than `ca_file` says, or its RSA key has fewer than 2048 bits, \
                          which `tls_legacy = true` accepts";
 
+const NO_OWN: &str = "it wants a certificate of ours: set `certificate` and `key`";
+const OWN: &str = "it does not believe our `certificate`: is the authority that signed it known there, and \
+                   is it in date?";
 const HUNG_UP: &str = "it hung up in the middle of the handshake. A server that knows only TLS 1.0 and 1.1 may do so: \
                        it is reached with `tls_legacy = true`";
 
 /// What an operator can do about a handshake that failed;
 /// nothing where the error says it all.
 pub(super) fn of_failed(error: &io::Error) -> Option<&'static str> {
-    let Some(error) = error.get_ref() else {
+    let Some(inner) = error.get_ref() else {
         use io::ErrorKind::{ConnectionReset, UnexpectedEof};
         return matches!(error.kind(), ConnectionReset | UnexpectedEof).then_some(HUNG_UP);
     };
-    match error.downcast_ref::<Error>()? {
+    match inner.downcast_ref::<Error>()? {
         Error::InvalidCertificate(wrong) => Some(of_certificate(wrong)),
         Error::InvalidMessage(_) => Some(NO_TLS),
         Error::PeerIncompatible(_)
@@ -36,6 +39,25 @@ pub(super) fn of_failed(error: &io::Error) -> Option<&'static str> {
             | AlertDescription::InsufficientSecurity
             | AlertDescription::ProtocolVersion,
         ) => Some(OLD),
+        _ => certificate_refused(error),
+    }
+}
+
+/// What an operator can do where the peer has refused our certificate, or its absence (RFC 8446 section 6.2);
+/// nothing where it has not. Under TLS 1.3 we hear of it behind our end of the handshake, in place of
+/// whatever was to come.
+pub fn certificate_refused(error: &io::Error) -> Option<&'static str> {
+    let Error::AlertReceived(alert) = error.get_ref()?.downcast_ref::<Error>()? else {
+        return None;
+    };
+    match alert {
+        AlertDescription::CertificateRequired => Some(NO_OWN),
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::UnsupportedCertificate => Some(OWN),
         _ => None,
     }
 }
@@ -74,6 +96,14 @@ mod tests {
         assert!(said(CertificateError::NotValidForName.into()).unwrap().contains("`address`"));
         assert_eq!(said(Error::General("the pinned one".into())), None);
         assert_eq!(of_failed(&io::ErrorKind::BrokenPipe.into()), None);
+    }
+
+    #[test]
+    fn a_server_that_refuses_our_certificate_is_told_from_one_that_wants_one() {
+        let said = |alert| said(Error::AlertReceived(alert));
+        let required = AlertDescription::CertificateRequired;
+        assert!(said(required).unwrap().contains("set `certificate`"));
+        assert!(said(AlertDescription::UnknownCA).unwrap().contains("does not believe our"));
     }
 
     #[test]

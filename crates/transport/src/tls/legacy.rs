@@ -25,7 +25,8 @@ use openssl::{
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::{
-    client::{RootsError, Verify, file_certificates},
+    client::{ClientTlsError, Verify},
+    files::read_certificates,
     hints,
     session::Progress,
 };
@@ -100,12 +101,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(verify: &Verify) -> Result<Self, RootsError> {
-        let unusable = |errors: ErrorStack| RootsError::Unusable(errors.to_string());
+    pub(super) fn new(verify: &Verify) -> Result<Self, ClientTlsError> {
+        let unusable = |errors: ErrorStack| ClientTlsError::Unusable(errors.to_string());
         let roots = match verify {
             Verify::Nothing | Verify::Pins(_) => None,
             Verify::Roots { file: None } => Some(system_roots()?),
-            Verify::Roots { file: Some(file) } => Some(file_certificates(file)?),
+            Verify::Roots { file: Some(file) } => Some(read_certificates(file)?),
         };
         let library = context(roots.as_deref()).map_err(unusable)?;
         Ok(Self { library, verify: verify.clone() })
@@ -163,10 +164,10 @@ fn store(roots: &[CertificateDer<'static>]) -> Result<X509Store, ErrorStack> {
 }
 
 /// The same roots as everywhere else, not those of OpenSSL's own folders.
-fn system_roots() -> Result<Vec<CertificateDer<'static>>, RootsError> {
+fn system_roots() -> Result<Vec<CertificateDer<'static>>, ClientTlsError> {
     let mut roots = rustls_native_certs::load_native_certs().certs;
     roots.retain(|root| X509::from_der(root).is_ok());
-    if roots.is_empty() { Err(RootsError::NoSystemRoots) } else { Ok(roots) }
+    if roots.is_empty() { Err(ClientTlsError::NoSystemRoots) } else { Ok(roots) }
 }
 
 /// How far a connection is.

@@ -2,78 +2,62 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use model::Protocol;
+use model::{DnsName, Protocol, UserName};
 use rustls::{
     ServerConfig,
-    crypto::aws_lc_rs::{Ticketer, default_provider, sign::any_supported_type},
-    pki_types::{
-        CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject},
-    },
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
+    crypto::aws_lc_rs::{Ticketer, default_provider},
+    pki_types::{CertificateDer, UnixTime},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
-/// How often the files are looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
-
-/// A certificate with its chain, and its key, both PEM.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CertificateFiles {
-    /// The certificate, then the chain.
-    pub certificate: PathBuf,
-    /// The private key (PKCS#8, PKCS#1 or SEC1).
-    pub key: PathBuf,
-}
+use super::{
+    asked,
+    clients::{ClientCertificates, NamesNobody, UserField},
+    files::{CertificateFiles, Stamps, TlsFileError, follow, read_key_pair, stamps},
+};
+use crate::Stream;
 
 /// What a listener needs for TLS.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerSettings {
     /// The first is shown to clients that name no host, or one that no certificate is for; the others
     /// are picked by SNI, by the names in them.
     pub certificates: Vec<CertificateFiles>,
     /// The protocol, whose ALPN identifier is the only one accepted (none at all is accepted too).
     pub protocol: Protocol,
+    /// Whether clients are asked for a certificate, and which ones are believed.
+    pub clients: Option<ClientCertificates>,
 }
 
-/// A certificate or a key cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {problem}", file.display())]
-pub struct TlsFileError {
-    /// Which file.
-    pub file: PathBuf,
-    /// What is wrong with it, and what to do.
-    pub problem: String,
-}
-
-impl TlsFileError {
-    fn new(file: &Path, problem: impl ToString) -> Self {
-        Self { file: file.to_owned(), problem: problem.to_string() }
-    }
-}
-
-/// The TLS of a listener. New certificates count for new connections.
+/// The TLS of a listener. New certificates and new authorities count for new connections.
 #[derive(Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
-    certificates: Arc<Certificates>,
-    files: Vec<CertificateFiles>,
+    ready: ArcSwap<Ready>,
+    settings: ServerSettings,
+    files: Vec<PathBuf>,
     /// How the files looked before they were read.
     read: Stamps,
     /// Whether somebody follows the files already.
     followed: AtomicBool,
+}
+
+/// What a client's handshake has told us.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The name by which it called us (SNI).
+    pub server_name: Option<DnsName>,
+    /// Whom its certificate names, if it has shown one; it has been verified.
+    pub certificate: Option<Result<UserName, NamesNobody>>,
 }
 
 impl ServerTls {
@@ -82,27 +66,31 @@ impl ServerTls {
     /// # Errors
     /// [`TlsFileError`] names the file and what is wrong with it.
     pub fn load(settings: ServerSettings) -> Result<Arc<Self>, TlsFileError> {
-        let files = settings.certificates;
+        let authorities = settings.clients.as_ref().map(|clients| clients.authorities.clone());
+        let pairs = settings.certificates.iter().flat_map(CertificateFiles::paths);
+        let files: Vec<_> = pairs.chain(authorities).collect();
         let read = stamps(&files);
-        let table = ArcSwap::from_pointee(Table::read(&files)?);
-        let certificates = Arc::new(Certificates(table));
-        let unusable = |error: rustls::Error| TlsFileError::new(Path::new("TLS"), error);
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![settings.protocol.alpn().to_vec()];
-        // Tickets only: nothing is kept here for clients that never come back.
-        config.ticketer = Ticketer::new().map_err(unusable)?;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        let (config, followed) = (Arc::new(config), AtomicBool::new(false));
-        Ok(Arc::new(Self { config, certificates, files, read, followed }))
+        let ready = ArcSwap::from_pointee(Ready::read(&settings)?);
+        Ok(Arc::new(Self { ready, settings, files, read, followed: AtomicBool::new(false) }))
     }
 
-    /// The library's settings.
+    /// The library's settings as they are now.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+        Arc::clone(&self.ready.load().config)
+    }
+
+    /// Does the server's side of a TLS handshake.
+    ///
+    /// # Errors
+    /// What the kernel or the TLS library said. An alert has been sent where there was one to send.
+    pub async fn accept(&self, stream: &mut Stream) -> io::Result<Accepted> {
+        let ready = self.ready.load_full();
+        let server_name = stream.accept_tls(Arc::clone(&ready.config)).await?;
+        let certificate = match (&self.settings.clients, stream.peer_certificates()) {
+            (Some(clients), Some(chain)) => ready.user(chain, clients.user)?,
+            _ => None,
+        };
+        Ok(Accepted { server_name, certificate })
     }
 
     /// Follows the files for ever: when one has changed, all are read again. Files that cannot be used
@@ -112,48 +100,66 @@ impl ServerTls {
         if self.followed.swap(true, Ordering::Relaxed) {
             return;
         }
-        let mut seen = self.read.clone();
-        let mut every = tokio::time::interval(WATCH_EVERY);
-        loop {
-            every.tick().await;
-            let now = stamps(&self.files);
-            if now == seen {
-                continue;
+        follow(&self.files, &self.read, || match Ready::read(&self.settings) {
+            Ok(ready) => {
+                self.ready.store(Arc::new(ready));
+                tracing::info!(file = %self.first_file(), "certificate reloaded");
             }
-            seen = now;
-            match Table::read(&self.files) {
-                Ok(table) => {
-                    self.certificates.0.store(Arc::new(table));
-                    tracing::info!(file = %self.first_file(), "certificate reloaded");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "new certificate not used, the old one stays")
-                }
-            }
-        }
+            Err(error) => tracing::error!(%error, "new certificate not used, the old one stays"),
+        })
+        .await;
     }
 
     fn first_file(&self) -> String {
-        self.files.first().map(|files| files.certificate.display().to_string()).unwrap_or_default()
+        self.files.first().map(|file| file.display().to_string()).unwrap_or_default()
     }
 }
 
-/// What tells that a file is another one: time, size and inode; nothing where it is missing.
-type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
+/// What was made of the files.
+#[derive(Debug)]
+struct Ready {
+    config: Arc<ServerConfig>,
+    /// What judges the certificates of clients; nothing where they are not asked for one.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
 
-fn stamps(files: &[CertificateFiles]) -> Stamps {
-    use std::os::unix::fs::MetadataExt;
-    let stamp = |path: &PathBuf| {
-        let data = fs::metadata(path).ok()?;
-        Some((data.modified().ok()?, data.len(), data.ino()))
-    };
-    files.iter().flat_map(|files| [stamp(&files.certificate), stamp(&files.key)]).collect()
+impl Ready {
+    fn read(settings: &ServerSettings) -> Result<Self, TlsFileError> {
+        let table = Table::read(&settings.certificates)?;
+        let provider = Arc::new(default_provider());
+        let clients = settings.clients.as_ref();
+        let clients = clients.map(|clients| clients.verifier(&provider)).transpose()?;
+        let unusable = |error: rustls::Error| TlsFileError::new(Path::new("TLS"), error);
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?;
+        let mut config = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
+            None => builder.with_no_client_auth(),
+        }
+        .with_cert_resolver(Arc::new(table));
+        config.alpn_protocols = vec![settings.protocol.alpn().to_vec()];
+        // Tickets only: nothing is kept here for clients that never come back. They hold the client's
+        // certificate, and count no more once the files have changed.
+        config.ticketer = Ticketer::new().map_err(unusable)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self { config: Arc::new(config), clients })
+    }
+
+    /// The user that a verified certificate names. In a session that was resumed the library has not
+    /// looked at it again, and it may have run out since.
+    fn user(
+        &self,
+        chain: &[CertificateDer<'_>],
+        field: UserField,
+    ) -> io::Result<Option<Result<UserName, NamesNobody>>> {
+        let (Some(verifier), [own, between @ ..]) = (&self.clients, chain) else { return Ok(None) };
+        verifier.verify_client_cert(own, between, UnixTime::now()).map_err(io::Error::other)?;
+        Ok(Some(field.read(own)))
+    }
 }
 
 /// The certificates in use.
-#[derive(Debug)]
-struct Certificates(ArcSwap<Table>);
-
 #[derive(Debug)]
 struct Table {
     default: Arc<CertifiedKey>,
@@ -185,40 +191,11 @@ impl Table {
     }
 }
 
-impl ResolvesServerCert for Certificates {
+impl ResolvesServerCert for Table {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let table = self.0.load();
-        let named = hello.server_name().and_then(|name| table.find(name));
-        Some(Arc::clone(named.unwrap_or(&table.default)))
-    }
-}
-
-fn read_key_pair(files: &CertificateFiles) -> Result<CertifiedKey, TlsFileError> {
-    let bad_chain = |problem: String| TlsFileError::new(&files.certificate, problem);
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| match error {
-            pem::Error::Io(error) => bad_chain(format!("cannot be read: {error}")),
-            error => bad_chain(format!("cannot be read as PEM certificates: {error}")),
-        })?;
-    if chain.is_empty() {
-        return Err(bad_chain("holds no PEM certificate".into()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
-        let problem = match error {
-            pem::Error::Io(error) => format!("cannot be read: {error}"),
-            error => format!("no private key in it: {error}"),
-        };
-        TlsFileError::new(&files.key, problem)
-    })?;
-    let key = any_supported_type(&key).map_err(|error| TlsFileError::new(&files.key, error))?;
-    let pair = CertifiedKey::new(chain, key);
-    match pair.keys_match() {
-        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
-            let of = files.certificate.display();
-            Err(TlsFileError::new(&files.key, format!("is not the key of the certificate in {of}")))
-        }
-        _ => Ok(pair),
+        asked::note(hello.server_name());
+        let named = hello.server_name().and_then(|name| self.find(name));
+        Some(Arc::clone(named.unwrap_or(&self.default)))
     }
 }
 
@@ -229,45 +206,4 @@ fn dns_names(pair: &CertifiedKey, files: &CertificateFiles) -> Result<Vec<String
     let certificate = webpki::EndEntityCert::try_from(certificate)
         .map_err(|error| bad(format!("not a certificate: {error}")))?;
     Ok(certificate.valid_dns_names().map(str::to_ascii_lowercase).collect())
-}
-
-/// Makes a certificate for `localhost`, the loopback addresses and this host's name, signed by
-/// itself, where both files are missing. The key file is readable by its owner only.
-///
-/// # Errors
-/// [`TlsFileError`] if one of the two is there and the other is not, or they cannot be written.
-pub fn make_self_signed(files: &CertificateFiles) -> Result<(), TlsFileError> {
-    match (files.certificate.exists(), files.key.exists()) {
-        (true, true) => return Ok(()),
-        (true, false) => {
-            return Err(TlsFileError::new(&files.key, "is missing beside its certificate"));
-        }
-        (false, true) => {
-            return Err(TlsFileError::new(&files.certificate, "is missing beside its key"));
-        }
-        (false, false) => {}
-    }
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    if let Some(host) = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()) {
-        names.push(host);
-    }
-    let failed = |error: rcgen::Error| TlsFileError::new(&files.certificate, error);
-    let made = rcgen::generate_simple_self_signed(names).map_err(failed)?;
-    write_new(&files.key, &made.signing_key.serialize_pem(), 0o600)?;
-    write_new(&files.certificate, &made.cert.pem(), 0o644)
-}
-
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), TlsFileError> {
-    let write = || -> io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path)?
-            .write_all(text.as_bytes())
-    };
-    write().map_err(|error| TlsFileError::new(path, error))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, Error, InvalidMessage, ProtocolVersion, ServerConfig,
     client::UnbufferedClientConnection,
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
     server::UnbufferedServerConnection,
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
@@ -97,6 +97,14 @@ impl Session {
         match &self.side {
             Side::Client(connection) => connection.protocol_version(),
             Side::Server(connection) => connection.protocol_version(),
+        }
+    }
+
+    /// The peer's certificates, after the handshake.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match &self.side {
+            Side::Client(connection) => connection.peer_certificates(),
+            Side::Server(connection) => connection.peer_certificates(),
         }
     }
 

@@ -96,5 +96,6 @@ impl Keys {
 /// Our server's side for IMAP with these certificates.
 pub(crate) fn server(keys: &[&Keys]) -> Arc<ServerTls> {
     let certificates = keys.iter().map(|keys| keys.files.clone()).collect();
-    ServerTls::load(ServerSettings { certificates, protocol: Protocol::Imap }).unwrap()
+    ServerTls::load(ServerSettings { certificates, protocol: Protocol::Imap, clients: None })
+        .unwrap()
 }

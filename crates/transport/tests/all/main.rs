@@ -7,6 +7,7 @@
     reason = "this is a test"
 )]
 
+mod client_certificates;
 mod framed;
 mod keys;
 mod peer;

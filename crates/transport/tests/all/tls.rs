@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A client that is not ours visits our server's side and says one line.
-async fn visit(
+pub(crate) async fn visit(
     server: &ServerTls,
     config: ClientConfig,
     name: &str,
@@ -176,7 +176,8 @@ async fn new_files_count_for_new_connections_and_broken_ones_do_not() {
 
 fn load(files: CertificateFiles) -> TlsFileError {
     let certificates = vec![files];
-    ServerTls::load(ServerSettings { certificates, protocol: Protocol::Imap }).unwrap_err()
+    ServerTls::load(ServerSettings { certificates, protocol: Protocol::Imap, clients: None })
+        .unwrap_err()
 }
 
 #[test]
@@ -214,7 +215,8 @@ fn a_self_signed_pair_is_made_once_and_its_key_is_private() {
     make_self_signed(&files).unwrap();
     assert_eq!(fs::read(&files.certificate).unwrap(), made);
     let certificates = vec![files.clone()];
-    ServerTls::load(ServerSettings { certificates, protocol: Protocol::Pop3 }).unwrap();
+    ServerTls::load(ServerSettings { certificates, protocol: Protocol::Pop3, clients: None })
+        .unwrap();
 
     fs::remove_file(&files.key).unwrap();
     assert_eq!(make_self_signed(&files).unwrap_err().file, files.key);
@@ -225,7 +227,7 @@ fn a_self_signed_pair_is_made_once_and_its_key_is_private() {
     assert_eq!(make_self_signed(&files).unwrap_err().file, files.certificate);
 }
 
-const VERSIONS: [&[&SupportedProtocolVersion]; 2] =
+pub(crate) const VERSIONS: [&[&SupportedProtocolVersion]; 2] =
     [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
 
 #[tokio::test]
@@ -243,7 +245,7 @@ async fn a_client_that_comes_back_is_resumed() {
 }
 
 /// Our client's side visits a server that is not ours.
-async fn call(
+pub(crate) async fn call(
     tls: &ClientTls,
     server: ServerConfig,
     name: &str,

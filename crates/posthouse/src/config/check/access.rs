@@ -43,10 +43,12 @@ fn read_as_user(file: &File) -> impl Iterator<Item = (&At<PathBuf>, &'static str
     let pairs = listeners.flat_map(|at| {
         let several = at.value.certificates.value().into_iter().flat_map(|several| &several.0);
         let several = several.flat_map(|pair| [&pair.value.certificate, &pair.value.key]);
-        [&at.value.certificate, &at.value.key].into_iter().chain(several)
+        let own = [&at.value.certificate, &at.value.key, &at.value.client_ca_file];
+        own.into_iter().chain(several)
     });
     let backends = file.backends.value().into_iter().flat_map(|named| &named.0);
-    let authorities = backends.map(|(_, backend)| &backend.ca_file);
+    let for_backends =
+        backends.flat_map(|(_, backend)| [&backend.ca_file, &backend.certificate, &backend.key]);
     let sources = file.directory.value().into_iter().flat_map(|tables| &tables.0);
     let maps = sources.filter_map(|at| at.value.shape.as_ref()?.files());
     let renewed = "it would not be read again when it changes";
@@ -54,7 +56,7 @@ fn read_as_user(file: &File) -> impl Iterator<Item = (&At<PathBuf>, &'static str
     let given = |then| move |field| Field::given(field).map(|at| (at, then));
     pairs
         .filter_map(given(renewed))
-        .chain(authorities.filter_map(given(needed)))
+        .chain(for_backends.filter_map(given(needed)))
         .chain(maps.filter_map(given(needed)))
 }
 

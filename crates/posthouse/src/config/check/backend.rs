@@ -1,16 +1,16 @@
 //! `[backend.NAME]`: the servers that hold mail.
 
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, net::IpAddr, ops::Range, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use ::directory::KnownBackend;
-use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports};
+use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports, Trusted};
 use model::{BackendName, Host, Secret, UserName};
-use transport::tls::{ClientTls, Verify};
+use transport::tls::{CertificateFiles, ClientTls, Verify};
 
-use super::refuse;
+use super::{listener::pair, refuse};
 use crate::config::{
     Purpose,
-    file::{self, Identity, Login, TlsMode},
+    file::{self, Identity, Login, TlsMode, TrustedBy},
     mistake::Mistake,
     read::{At, Field, Named, Reader},
 };
@@ -21,7 +21,9 @@ pub(super) struct Checked {
     pub(super) hosts: Vec<At<Host>>,
     pub(super) ports: Ports,
     /// Where a login mode stands with which the back end does not judge the client's own proof.
-    pub(super) judged_here: Option<std::ops::Range<usize>>,
+    pub(super) judged_here: Option<Range<usize>>,
+    /// Where it stands that it judges the client's own proof: the login mode, or its name where there is none.
+    pub(super) forwards: Option<Range<usize>>,
     /// Missing where it was not asked for, or is mistaken.
     pub(super) settings: Option<BackendSettings>,
 }
@@ -74,7 +76,8 @@ fn backend(
     let source_addresses = source_addresses(table, &hosts, purpose, reader);
     let tls_legacy = tls_legacy(table, mode, reader);
     let verify = verify(table, mode, purpose, reader);
-    let login = login(table, purpose, reader);
+    let certificate = certificate(table, mode, purpose, reader);
+    let login = login(table, mode, purpose, reader);
     let settings = login.map(|login| BackendSettings {
         name: name.value.clone(),
         hosts: hosts.iter().map(|host| host.value.clone()).collect(),
@@ -87,6 +90,7 @@ fn backend(
         },
         tls_legacy,
         verify,
+        certificate,
         login,
         identity: identities(table),
         pipelining: table.pipelining.or(true),
@@ -94,7 +98,12 @@ fn backend(
     });
     let judged_here = table.login.given().filter(|login| login.value != Login::Forward);
     let judged_here = judged_here.map(|login| login.span.clone());
-    Checked { name: name.value.clone(), hosts, ports, judged_here, settings }
+    let forwards = match &table.login {
+        Field::Absent => Some(name.span.clone()),
+        Field::Given(login) if login.value == Login::Forward => Some(login.span.clone()),
+        Field::Given(_) | Field::Wrong => None,
+    };
+    Checked { name: name.value.clone(), hosts, ports, judged_here, forwards, settings }
 }
 
 fn hosts(name: &At<BackendName>, table: &file::Backend, reader: &mut Reader<'_>) -> Vec<At<Host>> {
@@ -239,7 +248,12 @@ fn verify(
 }
 
 /// How users are logged in there; nothing where the secret was not read or there is a mistake.
-fn login(table: &file::Backend, purpose: Purpose, reader: &mut Reader<'_>) -> Option<LoginMode> {
+fn login(
+    table: &file::Backend,
+    tls: TlsMode,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Option<LoginMode> {
     let mode = match &table.login {
         Field::Absent => Login::Forward,
         Field::Wrong => return None,
@@ -249,10 +263,7 @@ fn login(table: &file::Backend, purpose: Purpose, reader: &mut Reader<'_>) -> Op
     match mode {
         Login::Forward => Some(LoginMode::Forward),
         Login::Password => Some(LoginMode::Password),
-        Login::Trusted => match &table.trusted_secret {
-            Field::Absent => Some(LoginMode::Trusted { dummy: Secret::new("trusted").ok()? }),
-            given => Some(LoginMode::Trusted { dummy: given.value()?.clone() }),
-        },
+        Login::Trusted => trusted(table, tls, reader).map(LoginMode::Trusted),
         Login::Master => {
             let separator = separator(&table.master_separator, reader);
             let (user, secret) = master(table, purpose, reader)?;
@@ -275,8 +286,70 @@ fn refuse_of_other_modes(table: &file::Backend, mode: Login, reader: &mut Reader
         refuse!(reader, table, [master_user, master_secret_file, master_secret], because);
     }
     if mode != Login::Trusted {
-        refuse!(reader, table, [trusted_secret], "it belongs to login = \"trusted\"");
+        refuse!(reader, table, [trusted_by, trusted_secret], "it belongs to login = \"trusted\"");
     }
+}
+
+/// What the back end believes of us.
+fn trusted(table: &file::Backend, tls: TlsMode, reader: &mut Reader<'_>) -> Option<Trusted> {
+    match table.trusted_by.given() {
+        Some(by) if by.value == TrustedBy::Certificate => {
+            let because = "with trusted_by = \"certificate\" no secret is sent";
+            refuse!(reader, table, [trusted_secret], because);
+            if tls == TlsMode::None {
+                let title = "without TLS there is nothing to show a certificate in";
+                let help = "set tls = \"implicit\" or \"starttls\"";
+                reader.note(Mistake::error(&by.span, title).help(help));
+            } else if table.certificate.is_absent() && table.key.is_absent() {
+                let title = "we have no certificate that this back end could believe";
+                let help = "write certificate = \"FILE\" and key = \"FILE\"";
+                reader.note(Mistake::error(&by.span, title).help(help));
+            }
+            Some(Trusted::Certificate)
+        }
+        _ => {
+            let dummy = match &table.trusted_secret {
+                Field::Absent => Secret::new("trusted").ok()?,
+                given => given.value()?.clone(),
+            };
+            Some(Trusted::Address { dummy })
+        }
+    }
+}
+
+/// Our own certificate for this back end.
+fn certificate(
+    table: &file::Backend,
+    mode: TlsMode,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Option<CertificateFiles> {
+    if mode == TlsMode::None {
+        refuse!(reader, table, [certificate, key], "this back end has tls = \"none\"");
+        return None;
+    }
+    if table.tls_legacy.or(false) {
+        refuse!(
+            reader,
+            table,
+            [certificate, key],
+            "old TLS is spoken without a certificate of ours"
+        );
+        return None;
+    }
+    let files = pair(&table.certificate, &table.key, reader)?;
+    let key = table.key.given()?;
+    if !purpose.reads_files() {
+        return Some(files);
+    }
+    if let Err(error) = files.check() {
+        let named = [table.certificate.given()?, key];
+        let at = named.into_iter().find(|at| at.value == error.file).unwrap_or(key);
+        let title = format!("this file cannot be used: {error}");
+        reader.note(Mistake::error(&at.span, title));
+    }
+    warn_of_readers(key, reader);
+    Some(files)
 }
 
 /// Who logs in on everybody's behalf, and by which secret.
@@ -308,7 +381,7 @@ fn separator(field: &Field<String>, reader: &mut Reader<'_>) -> Option<Box<str>>
 
 fn secret(
     table: &file::Backend,
-    login: &std::ops::Range<usize>,
+    login: &Range<usize>,
     purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Option<Secret> {
@@ -353,11 +426,16 @@ fn secret_file(file: &At<PathBuf>, reader: &mut Reader<'_>) -> Option<Secret> {
             return None;
         }
     };
+    warn_of_readers(file, reader);
+    Some(secret)
+}
+
+/// Warns of a secret that everybody can read.
+fn warn_of_readers(file: &At<PathBuf>, reader: &mut Reader<'_>) {
     let mode = fs::metadata(&file.value).map_or(0, |data| data.permissions().mode());
     if mode & 0o004 != 0 {
         let title = format!("everybody on this machine can read {}", file.value.display());
         let help = format!("chmod 600 {}", file.value.display());
         reader.note(Mistake::warning(&file.span, title).help(help));
     }
-    Some(secret)
 }

@@ -1,23 +1,75 @@
-//! What is wrong only between tables: tokens that no back end could judge, and back ends that are
-//! ourselves. Nothing here asks a name server or the machine's interfaces.
+//! What is wrong only between tables: proofs that no back end could judge, or that none could be shown,
+//! and back ends that are ourselves. Nothing here asks a name server or the machine's interfaces.
 
 use std::net::SocketAddr;
 
+use ::directory::SourceSettings;
+use backends::LoginMode;
 use model::{Host, Mechanism};
 
 use super::{File, backend::Checked};
-use crate::config::{Listener, mistake::Mistake, read::Reader};
+use crate::config::{
+    Listener,
+    mistake::Mistake,
+    read::{At, Reader},
+};
+
+/// The mechanisms that listeners offer, where they are named.
+fn mechanisms(file: &File) -> impl Iterator<Item = &At<Mechanism>> {
+    let listeners = file.listeners.value().into_iter().flat_map(|tables| &tables.0);
+    listeners.filter_map(|at| at.value.mechanisms.value()).flat_map(|listed| &listed.0)
+}
+
+/// A certificate proves the user to us only: to a back end that judges by itself there is nothing to show.
+pub(super) fn certificates(file: &File, backends: &[Checked], reader: &mut Reader<'_>) {
+    let Some(forwards) = backends.iter().find_map(|backend| backend.forwards.as_ref()) else {
+        return;
+    };
+    for at in mechanisms(file).filter(|at| at.value == Mechanism::External) {
+        let title = "who logs in by certificate leaves nothing that could be forwarded";
+        let help = "all back ends need another login mode: \"master\", \"authzid\", \"password\" or \
+                    \"trusted\"";
+        let mistake = Mistake::error(&at.span, title).help(help);
+        reader.note(mistake.other(forwards, "this one has login = \"forward\""));
+    }
+}
+
+/// Where the back end no longer looks at the client's own password, we must: some source has to know it.
+/// Who comes by certificate needs none, unless it is what we log in by.
+pub(super) fn passwords(
+    file: &File,
+    backends: &[Checked],
+    sources: &[SourceSettings],
+    reader: &mut Reader<'_>,
+) {
+    let knows_passwords = |source: &SourceSettings| source.kind.may_judge();
+    if sources.is_empty() || sources.iter().any(knows_passwords) {
+        return;
+    }
+    let by_certificate = mechanisms(file).any(|at| at.value == Mechanism::External);
+    for backend in backends {
+        let Some(span) = &backend.judged_here else { continue };
+        let needed = backend
+            .settings
+            .as_ref()
+            .is_some_and(|settings| matches!(settings.login, LoginMode::Password));
+        if by_certificate && !needed {
+            continue;
+        }
+        let title = "no source of the directory knows passwords, so nobody could log in";
+        let help = "all login modes but \"forward\" compare with the directory's password: use \
+                    source = \"table\" or a TOML file";
+        reader.note(Mistake::error(span, title).help(help));
+    }
+}
 
 /// A token can only be judged by whoever issued it, so it has to be forwarded.
 pub(super) fn tokens(file: &File, backends: &[Checked], reader: &mut Reader<'_>) {
-    let listeners = file.listeners.value().into_iter().flat_map(|tables| &tables.0);
-    let listed =
-        listeners.filter_map(|at| at.value.mechanisms.value()).flat_map(|listed| &listed.0);
     let is_token = |mechanism| matches!(mechanism, Mechanism::XOAuth2 | Mechanism::OAuthBearer);
     let Some(login) = backends.iter().find_map(|backend| backend.judged_here.as_ref()) else {
         return;
     };
-    for at in listed.filter(|at| is_token(at.value)) {
+    for at in mechanisms(file).filter(|at| is_token(at.value)) {
         let title = format!("`{}` is a token, which only a back end can judge", at.value.word());
         let mistake =
             Mistake::error(&at.span, title).help("all back ends need login = \"forward\"");

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use model::{Mechanism, Mechanisms, Protocol};
 use transport::tls::{CertificateFiles, ServerSettings, ServerTls};
 
-use super::{limits::count, refuse};
+use super::{clients, limits::count, refuse};
 use crate::config::{
     Certificates, Listener, Privacy, Purpose,
     file::{self, ListenAddress, TlsMode},
@@ -54,7 +54,7 @@ fn listener(
     }
     let mode = table.tls.or(TlsMode::Implicit);
     let allow_clear_logins = clear_logins(at, mode, reader);
-    let certificates = certificates(at, mode, reader);
+    let certificates = certificates(at, mode, purpose, reader);
     let protocol = *table.protocol.value()?;
     if let (true, Some(certificates)) = (purpose.reads_files(), &certificates) {
         try_files(at, certificates, protocol, reader);
@@ -125,10 +125,12 @@ fn clear_logins(at: &At<file::Listener>, mode: TlsMode, reader: &mut Reader<'_>)
 fn certificates(
     at: &At<file::Listener>,
     mode: TlsMode,
+    purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Option<Certificates> {
     let table = &at.value;
     let self_signed = table.self_signed.or(false);
+    let clients = clients::clients(table, mode, purpose, reader);
     if mode == TlsMode::None {
         for given in [table.certificate.given(), table.key.given()].into_iter().flatten() {
             let mistake = Mistake::warning(&given.span, "without TLS this file is not used");
@@ -160,11 +162,11 @@ fn certificates(
         let help = "write certificate = \"cert.pem\" and key = \"key.pem\"";
         reader.note(Mistake::error(span, title).help(help));
     }
-    (!files.is_empty()).then_some(Certificates { files, self_signed })
+    (!files.is_empty()).then_some(Certificates { files, self_signed, clients })
 }
 
 /// A certificate with its key; one without the other is a mistake.
-fn pair(
+pub(super) fn pair(
     certificate: &Field<PathBuf>,
     key: &Field<PathBuf>,
     reader: &mut Reader<'_>,
@@ -210,7 +212,8 @@ fn try_files(
         if certificates.self_signed && missing {
             continue;
         }
-        let settings = ServerSettings { certificates: vec![files.clone()], protocol };
+        let settings =
+            ServerSettings { certificates: vec![files.clone()], protocol, clients: None };
         let Err(error) = ServerTls::load(settings) else { continue };
         let span = place_of(at, &error.file);
         let mistake = Mistake::error(&span, format!("this file cannot be used: {error}"));

@@ -54,7 +54,6 @@ pub(super) fn sources(
         let help = "write gives = \"home\" for one of them, or leave it out";
         reader.note(Mistake::error(&(0..0), title).help(help));
     }
-    check_passwords(backends, &sources, reader);
     sources
 }
 
@@ -248,20 +247,6 @@ fn check_name(
     if !backends.iter().any(|backend| backend.name == *name) {
         let mistake = Mistake::error(span, format!("there is no back end \"{name}\""));
         reader.note(mistake.help(names_help(name.as_str(), backends)));
-    }
-}
-
-/// Where the back end no longer looks at the client's own password, we must: some source has to know it.
-fn check_passwords(backends: &[Checked], sources: &[SourceSettings], reader: &mut Reader<'_>) {
-    let knows_passwords = |source: &SourceSettings| source.kind.may_judge();
-    if sources.is_empty() || sources.iter().any(knows_passwords) {
-        return;
-    }
-    for span in backends.iter().filter_map(|backend| backend.judged_here.as_ref()) {
-        let title = "no source of the directory knows passwords, so nobody could log in";
-        let help = "all login modes but \"forward\" compare with the directory's password: use \
-                    source = \"table\" or a TOML file";
-        reader.note(Mistake::error(span, title).help(help));
     }
 }
 

@@ -23,8 +23,11 @@ impl Ours {
             key: folder.path().join("key.pem"),
         };
         make_self_signed(&files).unwrap();
-        let settings =
-            ServerSettings { certificates: vec![files], protocol: model::Protocol::Imap };
+        let settings = ServerSettings {
+            certificates: vec![files],
+            protocol: model::Protocol::Imap,
+            clients: None,
+        };
         let session = Session::server(ServerTls::load(settings).unwrap().config()).unwrap();
         Self { session, buffer: vec![0; 128 * 1024], plain: Vec::new() }
     }
