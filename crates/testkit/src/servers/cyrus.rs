@@ -4,13 +4,12 @@
 mod config;
 
 use std::fs;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::foreground::{Foreground, Plan, Ports};
-use super::{ServerError, Service};
+use super::{ServerError, Service, fed};
 use crate::certs::{self, CertFiles, KeyKind};
 use crate::mail_clients::{ClientError, ImapClient, Security};
 use crate::peers::{self, Peer, PeerDir};
@@ -109,20 +108,8 @@ impl Cyrus {
         let mut command = self.clothes.wrap(&self.peer.path("usr/sbin/saslpasswd2"));
         config::environment(&mut command, &self.peer)?;
         command.args(["-p", "-c", "-u", REALM, "-f"]).arg(self.folder().join(config::ACCOUNTS));
-        command.arg(name).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut run = || {
-            let mut child = command.spawn()?;
-            if let Some(mut input) = child.stdin.take() {
-                input.write_all(password.as_bytes())?;
-            }
-            child.wait_with_output()
-        };
-        let output = run().map_err(ServerError::io("run saslpasswd2"))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        Err(ServerError::io("add a user with saslpasswd2")(std::io::Error::other(said)))
+        command.arg(name);
+        fed(&command, password.as_bytes(), "add a user with saslpasswd2").map(drop)
     }
 
     fn log_in(&self, user: &str, password: &str) -> Result<ImapClient, ClientError> {
