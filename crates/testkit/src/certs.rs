@@ -1,4 +1,4 @@
-//! A certificate authority for tests, and server certificates from it, as PEM files.
+//! A certificate authority for tests, and certificates from it, as PEM files.
 //! Nothing here is fit for anything but loopback.
 
 use std::fs;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
+    date_time_ymd,
 };
 
 /// Names that every server certificate here holds.
@@ -109,11 +110,25 @@ impl Authority {
     /// # Errors
     /// When no key can be generated.
     pub fn issue_client(&self, common_name: &str) -> Result<(String, String), CertError> {
+        self.sign(Self::of_client()?, common_name)
+    }
+
+    /// The same, out of date for many years.
+    ///
+    /// # Errors
+    /// When no key can be generated.
+    pub fn issue_old_client(&self, common_name: &str) -> Result<(String, String), CertError> {
+        let mut params = Self::of_client()?;
+        params.not_after = date_time_ymd(2001, 12, 31);
+        self.sign(params, common_name)
+    }
+
+    fn of_client() -> Result<CertificateParams, CertError> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.distinguished_name = DistinguishedName::new();
-        self.sign(params, common_name)
+        Ok(params)
     }
 
     fn sign(

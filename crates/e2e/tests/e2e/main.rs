@@ -11,6 +11,7 @@ mod answers;
 mod backend_tls;
 mod behind_proxies;
 mod capabilities;
+mod certificates;
 mod clients;
 mod dying;
 mod failures;
@@ -42,6 +43,7 @@ const THREADS: usize = 4;
 fn main() -> ExitCode {
     let cases = [
         tls::cases(),
+        certificates::cases(),
         backend_tls::cases(),
         answers::cases(),
         injection::cases(),

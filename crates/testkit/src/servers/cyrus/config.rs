@@ -54,7 +54,7 @@ allowplaintext: {plaintext}
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: {here}/{ACCOUNTS}
-sasl_mech_list: PLAIN LOGIN
+sasl_mech_list: PLAIN LOGIN EXTERNAL
 sasl_auto_transition: no
 tls_server_cert: {here}/cert.pem
 tls_server_key: {here}/key.pem
