@@ -11,7 +11,7 @@ use crate::{
     Backends, BadName, DependsOn, FileProblem, Query, Rules, Settings, Store, StoreError,
     Unresolved,
     chain::{Chain, Known, Link, SourceFigures},
-    judge::{self, Judgement},
+    judge::{Judge, Judgement},
     sources::{Around, Asking, CannotSay, Found, Offer},
 };
 
@@ -88,6 +88,7 @@ pub struct Directory {
     backends: Arc<Backends>,
     chain: Chain,
     depends_on: DependsOn,
+    judge: Judge,
 }
 
 impl Directory {
@@ -103,7 +104,13 @@ impl Directory {
             state: settings.state,
         };
         let chain = Chain::open(settings.chain, &around)?;
-        Ok(Self { rules: settings.rules, backends, depends_on: chain.depends_on(), chain })
+        Ok(Self {
+            rules: settings.rules,
+            backends,
+            depends_on: chain.depends_on(),
+            chain,
+            judge: Judge::new(settings.passwords),
+        })
     }
 
     /// The one name by which we know a user. It is made once for each login, before anything is keyed
@@ -131,7 +138,7 @@ impl Directory {
     /// As [`Self::look_up`].
     pub async fn look_up_for_good(&self, query: &Query) -> Result<Verdict, Unavailable> {
         let known = self.chain.ask(query, None, Asking::NoRememberedNo).await?;
-        Ok(self.verdict(known, query, None)?.0)
+        Ok(self.verdict(known, query, None).await?.0)
     }
 
     /// As [`Self::look_up`], with the name of the source that knows the user.
@@ -143,7 +150,7 @@ impl Directory {
         query: &Query,
     ) -> Result<(Verdict, Option<Arc<str>>), Unavailable> {
         let known = self.chain.ask(query, None, Asking::Usual).await?;
-        self.verdict(known, query, None)
+        self.verdict(known, query, None).await
     }
 
     /// Says whether a client is let in, and where its mail is. Its proof is judged here unless the back end
@@ -163,7 +170,7 @@ impl Directory {
             Proof::Certificate | Proof::Token(_) => None,
         };
         let known = self.chain.ask(query, offer, Asking::Usual).await?;
-        Ok(self.verdict(known, query, Some(proof))?.0)
+        Ok(self.verdict(known, query, Some(proof)).await?.0)
     }
 
     /// What the sources' answers depend on, beside the user and the protocol.
@@ -174,6 +181,7 @@ impl Directory {
     /// Forgets what sources said: of one user, or of all.
     pub fn forget(&self, user: Option<&CanonicalUser>) {
         self.chain.forget(user);
+        self.judge.forget(user);
     }
 
     /// The sources in the order in which they are asked, and what they were asked since the start.
@@ -202,7 +210,7 @@ impl Directory {
     }
 
     /// What the chain knows, as a verdict. With a proof, it is judged where the back end will not.
-    fn verdict(
+    async fn verdict(
         &self,
         known: Known<'_>,
         query: &Query,
@@ -221,7 +229,7 @@ impl Directory {
         let targets = self.targets(link, query, &found)?;
         let judged = match proof {
             Some(proof) if link.verify() || targets.iter().any(|at| self.must_judge(at)) => {
-                match judge::judge(&found, proof) {
+                match self.judge.judge(&query.user, &found, proof).await {
                     Ok(Judgement::Right) => true,
                     Ok(Judgement::Wrong) => {
                         let reason = Reason::WrongPassword;

@@ -2,9 +2,14 @@
 //!
 //! Nothing here asks a source. Where nothing is known to judge by, that is said, and nobody gets in.
 
-use model::Proof;
+use std::sync::OnceLock;
 
-use crate::sources::{CannotSay, Found};
+use model::{CanonicalUser, Proof, Secret};
+
+use crate::{
+    passwords::{self, PasswordSettings, Passwords},
+    sources::{CannotSay, Found},
+};
 
 /// Whether a proof is right.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,29 +18,87 @@ pub(crate) enum Judgement {
     Wrong,
 }
 
-/// Judges a proof by what is known of the user.
-pub(crate) fn judge(found: &Found, proof: &Proof) -> Result<Judgement, CannotSay> {
-    if found.judged {
-        return Ok(Judgement::Right);
+impl From<bool> for Judgement {
+    fn from(right: bool) -> Self {
+        if right { Self::Right } else { Self::Wrong }
     }
-    let password = match proof {
-        // It has been verified in the TLS handshake.
-        Proof::Certificate => return Ok(Judgement::Right),
-        Proof::Password(password) => password,
-        Proof::Token(_) => {
-            let detail =
-                "the back end judges no tokens, and nothing is set by which to judge them here";
-            return Err(CannotSay::misconfigured(detail));
+}
+
+/// Judges proofs for all sessions.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    settings: PasswordSettings,
+    /// Its threads start with the first stored hash that is met: many a site has none.
+    passwords: OnceLock<Passwords>,
+}
+
+impl Judge {
+    pub(crate) fn new(settings: PasswordSettings) -> Self {
+        Self { settings, passwords: OnceLock::new() }
+    }
+
+    /// Judges a proof by what is known of the user.
+    pub(crate) async fn judge(
+        &self,
+        user: &CanonicalUser,
+        found: &Found,
+        proof: &Proof,
+    ) -> Result<Judgement, CannotSay> {
+        if found.judged {
+            return Ok(Judgement::Right);
         }
-    };
-    match &found.secret {
-        None => Err(nothing_to_judge_by(found)),
-        // Nobody chose it: a column that was left empty must not open a mailbox.
-        Some(known) if known.reveal().is_empty() => {
-            Err(CannotSay::misconfigured("the password in the directory is empty"))
+        let password = match proof {
+            // It has been verified in the TLS handshake.
+            Proof::Certificate => return Ok(Judgement::Right),
+            Proof::Password(password) => password,
+            Proof::Token(_) => {
+                let detail =
+                    "the back end judges no tokens, and nothing is set by which to judge them here";
+                return Err(CannotSay::misconfigured(detail));
+            }
+        };
+        match (&found.verifier, &found.secret) {
+            (Some(stored), _) => self.hashed(user, stored, password).await,
+            (None, None) => Err(nothing_to_judge_by(found)),
+            // Nobody chose it: a column that was left empty must not open a mailbox.
+            (None, Some(known)) if known.reveal().is_empty() => {
+                Err(CannotSay::misconfigured("the password in the directory is empty"))
+            }
+            (None, Some(known)) => Ok(known.matches(password).into()),
         }
-        Some(known) if known.matches(password) => Ok(Judgement::Right),
-        Some(_) => Ok(Judgement::Wrong),
+    }
+
+    /// Forgets whose password was right: of one user, or of all.
+    pub(crate) fn forget(&self, user: Option<&CanonicalUser>) {
+        match (self.passwords.get(), user) {
+            (Some(passwords), Some(user)) => passwords.forget(user),
+            (Some(passwords), None) => passwords.forget_all(),
+            (None, _) => {}
+        }
+    }
+
+    async fn hashed(
+        &self,
+        user: &CanonicalUser,
+        stored: &Secret,
+        password: &Secret,
+    ) -> Result<Judgement, CannotSay> {
+        match self.passwords()?.check(user, stored, password).await {
+            passwords::Verdict::Right => Ok(Judgement::Right),
+            passwords::Verdict::Wrong => Ok(Judgement::Wrong),
+            passwords::Verdict::CannotSay(cannot) => {
+                Err(CannotSay { reason: cannot.reason(), detail: cannot.to_string() })
+            }
+        }
+    }
+
+    fn passwords(&self) -> Result<&Passwords, CannotSay> {
+        if let Some(started) = self.passwords.get() {
+            return Ok(started);
+        }
+        let started = Passwords::start(self.settings).map_err(CannotSay::unavailable)?;
+        // Of two that are first, one is dropped and its threads end.
+        Ok(self.passwords.get_or_init(|| started))
     }
 }
 
@@ -47,4 +110,59 @@ fn nothing_to_judge_by(found: &Found) -> CannotSay {
     CannotSay::misconfigured(
         "the user has no password in the directory, and the back end does not ask for his",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Reason, Token, UserName};
+
+    use super::*;
+
+    /// `doveadm pw -s SSHA256 -p right`, with another tool's salt.
+    const HASHED: &str = "{PLAIN-MD5}";
+
+    fn secret(text: &str) -> Option<Secret> {
+        Some(Secret::new(text).unwrap())
+    }
+
+    async fn judged(found: Found, proof: Proof) -> Result<Judgement, Reason> {
+        let user = CanonicalUser::declare(UserName::new("bob").unwrap());
+        let judge = Judge::new(PasswordSettings::default());
+        judge.judge(&user, &found, &proof).await.map_err(|cannot| cannot.reason)
+    }
+
+    fn password(text: &str) -> Proof {
+        Proof::Password(Secret::new(text).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_password_is_compared_with_the_one_that_is_known() {
+        let known = || Found { secret: secret("right"), ..Found::default() };
+        assert_eq!(judged(known(), password("right")).await, Ok(Judgement::Right));
+        assert_eq!(judged(known(), password("wrong")).await, Ok(Judgement::Wrong));
+        assert_eq!(judged(known(), password("")).await, Ok(Judgement::Wrong));
+    }
+
+    #[tokio::test]
+    async fn a_stored_hash_goes_before_the_password_at_the_back_end() {
+        let known = Found { verifier: secret(HASHED), secret: secret("right"), ..Found::default() };
+        let unusable = judged(known, password("right")).await;
+        assert_eq!(unusable, Err(Reason::DirectoryMisconfigured));
+    }
+
+    #[tokio::test]
+    async fn with_nothing_to_judge_by_nobody_is_let_in_or_told_no() {
+        for (found, reason) in [
+            (Found::default(), Reason::DirectoryMisconfigured),
+            (Found { secret: secret(""), ..Found::default() }, Reason::DirectoryMisconfigured),
+            (Found { stale: true, ..Found::default() }, Reason::DirectoryUnavailable),
+            (Found { incomplete: true, ..Found::default() }, Reason::DirectoryUnavailable),
+        ] {
+            assert_eq!(judged(found, password("")).await, Err(reason));
+        }
+        let token = Proof::Token(Token::new("t").unwrap());
+        assert_eq!(judged(Found::default(), token).await, Err(Reason::DirectoryMisconfigured));
+        let certificate = judged(Found::default(), Proof::Certificate).await;
+        assert_eq!(certificate, Ok(Judgement::Right));
+    }
 }

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use model::BackendName;
 
-use crate::{CacheSettings, FileFormat, FileSettings, Keys, KnownBackend, Rules, StaticSettings};
+use crate::{
+    CacheSettings, FileFormat, FileSettings, Keys, KnownBackend, Rules, StaticSettings,
+    passwords::PasswordSettings,
+};
 
 /// All that the directory has to know, from the configuration.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Settings {
     pub backends: Vec<KnownBackend>,
     /// The state folder, for the table.
     pub state: PathBuf,
+    /// How passwords are checked here.
+    pub passwords: PasswordSettings,
 }
 
 /// One source of the chain.

@@ -13,7 +13,7 @@ use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 use model::{CanonicalUser, Reason, Secret, UserName};
 
 use crate::{
-    Answer, Backends, Place, Query, Rules, SourceKind, SourceProblem, SourceSettings, Store,
+    Answer, Backends, Gives, Place, Query, Rules, SourceKind, SourceProblem, SourceSettings, Store,
     query::DependsOn,
 };
 
@@ -47,6 +47,20 @@ impl From<Answer> for Found {
 }
 
 impl Found {
+    /// Whether two entries say the same of a user.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &Option<Secret>, other: &Option<Secret>| match (one, other) {
+            (Some(one), Some(other)) => one.matches(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.places == other.places
+            && self.user == other.user
+            && self.id == other.id
+            && self.disabled == other.disabled
+            && same(&self.secret, &other.secret)
+            && same(&self.verifier, &other.verifier)
+    }
+
     /// Takes over what is left open here and said by another source.
     pub(crate) fn complete(&mut self, other: Self) {
         if self.places.is_empty() {
@@ -190,6 +204,7 @@ impl Source {
                 rules: around.rules.clone(),
                 backends: Arc::clone(&around.backends),
                 template: template.cloned(),
+                homes: settings.gives == Gives::Home,
             })?)),
             SourceKind::Static(fixed) => {
                 around.backends.check(&fixed.answer.place, template)?;

@@ -12,6 +12,8 @@
 mod chain;
 #[path = "all/file.rs"]
 mod file;
+#[path = "all/judging.rs"]
+mod judging;
 #[path = "all/passwords.rs"]
 mod passwords;
 #[path = "all/table.rs"]
@@ -21,7 +23,7 @@ use std::{path::Path, time::Duration};
 
 use directory::{
     Directory, FileSettings, KnownBackend, Query, Rules, Settings, SourceKind, SourceSettings,
-    StaticSettings, Unavailable, Verdict,
+    StaticSettings, Unavailable, Verdict, passwords::PasswordSettings,
 };
 use model::{BackendName, Protocol, UserName};
 
@@ -64,7 +66,13 @@ fn table() -> SourceSettings {
 }
 
 fn settings(state: &Path, chain: Vec<SourceSettings>) -> Settings {
-    Settings { rules: Rules::default(), chain, backends: backends(), state: state.join("state") }
+    Settings {
+        rules: Rules::default(),
+        chain,
+        backends: backends(),
+        state: state.join("state"),
+        passwords: PasswordSettings::default(),
+    }
 }
 
 fn open(state: &Path, chain: Vec<SourceSettings>) -> Directory {

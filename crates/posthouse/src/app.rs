@@ -307,6 +307,7 @@ pub(crate) fn directory_settings(config: &Config) -> Result<directory::Settings,
         chain: config.sources.clone(),
         backends: config.known_backends.clone(),
         state: config.state.clone(),
+        passwords: config.passwords,
     })
 }
 

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use ::directory::{KnownBackend, RuleSettings, SourceSettings};
+use ::directory::{KnownBackend, RuleSettings, SourceSettings, passwords::PasswordSettings};
 use backends::{BackendSettings, Deadlines};
 use ipnet::IpNet;
 use model::{Mechanisms, Protocol};
@@ -67,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) known_backends: Vec<KnownBackend>,
     pub(crate) rules: RuleSettings,
     pub(crate) sources: Vec<SourceSettings>,
+    /// How stored passwords are checked here.
+    pub(crate) passwords: PasswordSettings,
 }
 
 /// What is logged.

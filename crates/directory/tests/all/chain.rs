@@ -10,7 +10,7 @@ use tempfile::tempdir;
 use super::{ask, backend, everybody, file, open, said, settings, table};
 
 /// Damages the table behind the back of a directory that has it open.
-fn break_table(state: &std::path::Path) {
+pub(super) fn break_table(state: &std::path::Path) {
     fs::remove_file(state.join("state").join(directory::Store::FILE)).unwrap();
 }
 

@@ -7,6 +7,7 @@ mod clients;
 mod limits;
 mod listener;
 mod names;
+mod passwords;
 mod source;
 
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
@@ -57,6 +58,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
         rules,
         sources,
+        passwords: passwords::passwords(&file.passwords, reader),
     }
 }
 

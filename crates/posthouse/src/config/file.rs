@@ -37,6 +37,7 @@ table! {
         "deadlines" = deadlines: Deadlines,
         "backend" = backends: Named<Backend>,
         "names" = names: Names,
+        "passwords" = passwords: Passwords,
         "directory" = directory: Tables<Source>,
     }
 }
@@ -177,6 +178,34 @@ table! {
         "trusted_by" = trusted_by: TrustedBy,
         /// What is sent in place of a password, for `trusted`.
         "trusted_secret" = trusted_secret: Secret,
+    }
+}
+
+table! {
+    /// How stored passwords are checked here.
+    Passwords, "[passwords]" {
+        /// Whether what is stored may be the password itself.
+        "allow_plain" = allow_plain: bool,
+        /// Whether what has no scheme is the password itself.
+        "plain_without_scheme" = plain_without_scheme: bool,
+        /// Threads that compute hashes.
+        "threads" = threads: u32,
+        /// Logins that may wait for them.
+        "queue" = queue: u32,
+        /// How long one may wait.
+        "patience" = patience: Duration,
+        /// How long a password that was right is not computed again.
+        "remember_for" = remember_for: Duration,
+        /// How many of those.
+        "remember_most" = remember_most: u32,
+        /// What a stored hash may ask for: megabytes,
+        "most_megabytes" = most_megabytes: u32,
+        /// passes over them,
+        "most_passes" = most_passes: u32,
+        /// the logarithm of bcrypt's rounds,
+        "most_bcrypt_cost" = most_bcrypt_cost: u32,
+        /// and the rounds of the others.
+        "most_rounds" = most_rounds: u32,
     }
 }
 

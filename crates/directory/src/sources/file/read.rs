@@ -70,6 +70,8 @@ pub(crate) struct Reader {
     pub(crate) rules: Rules,
     pub(crate) backends: Arc<Backends>,
     pub(crate) template: Option<BackendName>,
+    /// Whether every user has to have a back end.
+    pub(crate) homes: bool,
 }
 
 impl Reader {
@@ -117,7 +119,7 @@ impl Findings<'_> {
             let number = lines.number();
             match line.and_then(|line| lines::map_entry(&line)) {
                 Ok(None) => {}
-                Ok(Some((name, answer))) => self.take(number, &name, answer, None),
+                Ok(Some((name, answer))) => self.take(number, &name, answer.into()),
                 Err(wrong) => self.wrong(number, wrong),
             }
         }
@@ -168,33 +170,32 @@ impl Findings<'_> {
             Err(error) => return self.wrong(line, error),
         };
         match toml_entry(value.into_inner()) {
-            Ok((answer, secret)) => self.take(line, &name, answer, secret),
+            Ok(found) if found.places.is_empty() && self.reader.homes => {
+                self.wrong(line, "`backend` is missing");
+            }
+            Ok(found) => self.take(line, &name, found),
             Err(what) => self.wrong(line, what),
         }
     }
 
-    fn take(&mut self, line: u64, name: &UserName, answer: Answer, secret: Option<Secret>) {
+    fn take(&mut self, line: u64, name: &UserName, found: Found) {
         let user = match self.reader.rules.canonical(name) {
             Ok(user) => user,
             Err(bad) => return self.wrong(line, bad),
         };
         let template = self.reader.template.as_ref();
-        if let Err(unresolved) = self.reader.backends.check(&answer.place, template) {
-            let what = unresolved.to_string();
-            self.doubts.push(LineProblem { line, what });
+        for place in &found.places {
+            if let Err(unresolved) = self.reader.backends.check(place, template) {
+                let what = unresolved.to_string();
+                self.doubts.push(LineProblem { line, what });
+            }
         }
         match self.users.entry(user) {
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Found { secret, ..answer.into() });
+                vacant.insert(found);
             }
             hash_map::Entry::Occupied(first) => {
-                let same_secret = match (&first.get().secret, &secret) {
-                    (Some(first), Some(second)) => first.matches(second),
-                    (first, second) => first.is_none() && second.is_none(),
-                };
-                let same_answer =
-                    first.get().user == answer.user && first.get().places.contains(&answer.place);
-                if !same_answer || !same_secret {
+                if !first.get().is_same(&found) {
                     let what =
                         format!("a line before this has another answer for `{}`", first.key());
                     self.wrong(line, what);
@@ -214,43 +215,58 @@ fn line_of<'a>(before: impl Iterator<Item = &'a u8>) -> u64 {
     before.fold(1, |line, byte| line + u64::from(*byte == b'\n'))
 }
 
-/// Reads `"ANSWER"` or `{ backend = "ANSWER", user = "there", password = "there" }`.
-fn toml_entry(value: DeValue<'_>) -> Result<(Answer, Option<Secret>), String> {
+/// Reads `"ANSWER"` or
+/// `{ backend = "ANSWER", user = "there", password = "there", password_hash = "{SCHEME}..", id = "..", disabled = true }`.
+fn toml_entry(value: DeValue<'_>) -> Result<Found, String> {
     let fields = match value {
-        DeValue::String(answer) => return Ok((toml_answer(&answer)?, None)),
+        DeValue::String(answer) => return Ok(toml_answer(&answer)?.into()),
         DeValue::Table(fields) => fields,
         other => return Err(format!("expected a string or a table, found {}", other.type_str())),
     };
-    let (mut answer, mut user, mut secret) = (None, None, None);
+    let mut found = Found::default();
+    let mut user = None;
     for (key, value) in fields {
         let key = key.into_inner();
-        let DeValue::String(text) = value.into_inner() else {
-            return Err(format!("`{}` has to be a string", key.escape_debug()));
+        let text = match (key.as_ref(), value.into_inner()) {
+            ("disabled", DeValue::Boolean(disabled)) => {
+                found.disabled = disabled;
+                continue;
+            }
+            ("disabled", _) => return Err("`disabled` has to be true or false".to_owned()),
+            (_, DeValue::String(text)) => text,
+            _ => return Err(format!("`{}` has to be a string", key.escape_debug())),
         };
         match key.as_ref() {
-            "backend" => answer = Some(toml_answer(&text)?),
-            "password" if text.is_empty() => {
+            "backend" => {
+                let answer = toml_answer(&text)?;
+                found = Found { places: vec![answer.place], user: answer.user, ..found };
+            }
+            "id" if text.is_empty() => return Err("the id is empty".to_owned()),
+            "id" => found.id = Some(text.into_owned().into()),
+            "password" | "password_hash" if text.is_empty() => {
                 return Err("the password is empty: leave it out for a user without one".to_owned());
             }
-            "password" => {
-                let bytes = text.into_owned().into_bytes();
-                secret = Some(Secret::new(bytes).map_err(|error| error.to_string())?);
-            }
+            "password" => found.secret = Some(secret(text)?),
+            "password_hash" => found.verifier = Some(secret(text)?),
             "user" => user = Some(UserName::new(text).map_err(|error| error.to_string())?),
             _ => {
                 return Err(format!(
-                    "`{}` is not known: use `backend`, `user` or `password`",
+                    "`{}` is not known: use `backend`, `user`, `password`, `password_hash`, `id` or \
+                     `disabled`",
                     key.escape_debug()
                 ));
             }
         }
     }
-    let mut answer = answer.ok_or("`backend` is missing")?;
-    if user.is_some() && answer.user.is_some() {
+    if user.is_some() && found.user.is_some() {
         return Err("`backend` and `user` both name the user there".to_owned());
     }
-    answer.user = user.or(answer.user);
-    Ok((answer, secret))
+    found.user = user.or(found.user);
+    Ok(found)
+}
+
+fn secret(text: std::borrow::Cow<'_, str>) -> Result<Secret, String> {
+    Secret::new(text.into_owned().into_bytes()).map_err(|error| error.to_string())
 }
 
 fn toml_answer(text: &str) -> Result<Answer, String> {
@@ -273,6 +289,7 @@ mod tests {
             rules: Rules::default(),
             backends: Arc::new(Backends::default()),
             template: None,
+            homes: true,
         };
         reader.read().map_err(|problem| problem.to_string())
     }

@@ -5,6 +5,7 @@ use std::{ops::Range, path::PathBuf};
 use ::directory::{
     Answer, Backends, CacheSettings, Directory, FileSettings, Gives, Keys, OnError, Placeholder,
     RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings, Template,
+    passwords::PasswordSettings,
 };
 use model::BackendName;
 
@@ -193,6 +194,7 @@ fn try_file(
         chain: vec![SourceSettings { gives: Gives::Home, ..source.clone() }],
         backends: backends.iter().map(Checked::known).collect(),
         state: PathBuf::new(),
+        passwords: PasswordSettings::default(),
     };
     if let Err(error) = Directory::open(alone) {
         let text = error.to_string();
