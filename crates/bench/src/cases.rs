@@ -4,16 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustls::ClientConfig;
 
-use crate::contenders::Running;
+use crate::contenders::{Contender, NARROW, Running};
 use crate::gauge;
 use crate::load::{self, Direction, Done, Target};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 /// A case begins with this part of its load unmeasured, so that code and memory are warm.
 const WARMING_PART: u32 = 16;
+/// How often quiet and full take turns, so that what else slows the machine slows both.
+const TURNS: u32 = 10;
 
 /// One kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize)]
@@ -23,26 +25,44 @@ pub(crate) enum Case {
     TlsLogin,
     ClearFetch,
     TlsFetch,
+    Rows,
     ClearAppend,
     TlsAppend,
     Noop,
     ClearIdle,
     TlsIdle,
+    /// Logins while another listener is full.
+    FullListener,
 }
 
 impl Case {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::ClearLogin,
         Self::TlsLogin,
         Self::ClearFetch,
         Self::TlsFetch,
+        Self::Rows,
         Self::ClearAppend,
         Self::TlsAppend,
         Self::Noop,
         Self::ClearIdle,
         Self::TlsIdle,
+        Self::FullListener,
     ];
+
+    /// Whether it says anything of this proxy. The relay that follows the protocol differs from the blind
+    /// one after login only; of other proxies' listeners nothing is promised.
+    pub(crate) fn concerns(self, contender: Contender) -> bool {
+        match contender {
+            Contender::Posthouse => true,
+            Contender::Framed => matches!(
+                self,
+                Self::ClearFetch | Self::Rows | Self::ClearAppend | Self::Noop | Self::ClearIdle
+            ),
+            Contender::Haproxy | Contender::Nginx => self != Self::FullListener,
+        }
+    }
 
     fn is_tls(self) -> bool {
         matches!(self, Self::TlsLogin | Self::TlsFetch | Self::TlsAppend | Self::TlsIdle)
@@ -57,6 +77,7 @@ pub(crate) enum Figure {
     TlsLogin,
     ClearFetch,
     TlsFetch,
+    Rows,
     ClearAppend,
     TlsAppend,
     Noop,
@@ -64,15 +85,18 @@ pub(crate) enum Figure {
     TlsIdle,
     ClearIdleKernel,
     TlsIdleKernel,
+    QuietLogin,
+    LoginBesideFullListener,
 }
 
 impl Figure {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::ClearLogin,
         Self::TlsLogin,
         Self::ClearFetch,
         Self::TlsFetch,
+        Self::Rows,
         Self::ClearAppend,
         Self::TlsAppend,
         Self::ClearIdle,
@@ -80,6 +104,8 @@ impl Figure {
         Self::ClearIdleKernel,
         Self::TlsIdleKernel,
         Self::Noop,
+        Self::QuietLogin,
+        Self::LoginBesideFullListener,
     ];
 
     /// What it says in the table, unit first.
@@ -89,6 +115,7 @@ impl Figure {
             Self::TlsLogin => "µs per TLS login (RSA-2048, full handshake)",
             Self::ClearFetch => "ms per GiB fetched, clear",
             Self::TlsFetch => "ms per GiB fetched, TLS",
+            Self::Rows => "ms per GiB of short responses, clear",
             Self::ClearAppend => "ms per GiB appended, clear",
             Self::TlsAppend => "ms per GiB appended, TLS",
             Self::Noop => "µs per NOOP round trip",
@@ -96,6 +123,8 @@ impl Figure {
             Self::TlsIdle => "bytes (PSS) per idle connection, TLS",
             Self::ClearIdleKernel => "kernel bytes per idle connection, all sides, clear",
             Self::TlsIdleKernel => "kernel bytes per idle connection, all sides, TLS",
+            Self::QuietLogin => "µs a login takes, 99th percentile",
+            Self::LoginBesideFullListener => "µs a login takes, same, beside a full listener",
         }
     }
 
@@ -127,6 +156,8 @@ pub(crate) struct Amounts {
     pub(crate) clients: u32,
     /// Connections that carry messages at a time.
     pub(crate) streams: u32,
+    /// Logins that are timed one by one.
+    pub(crate) timed_logins: u32,
 }
 
 impl Amounts {
@@ -142,6 +173,7 @@ impl Amounts {
         // Fewer would wait for nginx, which stalls each TLS visit (Nagle and delayed acknowledgements).
         clients: 16,
         streams: 4,
+        timed_logins: 3_000,
     };
 
     /// For a first look: about a minute and a half.
@@ -152,6 +184,7 @@ impl Amounts {
         messages: 64,
         noops: 40_000,
         idle_sessions: 2_000,
+        timed_logins: 1_500,
         ..Self::WHOLE
     };
 
@@ -193,10 +226,12 @@ pub(crate) fn measure(
         Case::TlsLogin => bench.logins(Figure::TlsLogin, amounts.tls_logins),
         Case::ClearFetch => bench.bulk(Figure::ClearFetch, fetch),
         Case::TlsFetch => bench.bulk(Figure::TlsFetch, fetch),
+        Case::Rows => bench.bulk(Figure::Rows, Direction::Rows),
         Case::ClearAppend => bench.bulk(Figure::ClearAppend, append),
         Case::TlsAppend => bench.bulk(Figure::TlsAppend, append),
         Case::Noop => bench.noops(),
         Case::ClearIdle | Case::TlsIdle => bench.idle(clear),
+        Case::FullListener => bench.beside_full_listener(),
     }
 }
 
@@ -230,6 +265,29 @@ impl Bench<'_> {
         })?;
         let value = micros(cost) / f64::from(done.operations);
         Ok(vec![Reading { figure: Figure::Noop, value, seconds: done.seconds }])
+    }
+
+    /// What logins take at one listener, by turns with another listener quiet and full.
+    fn beside_full_listener(&self) -> Result<Vec<Reading>> {
+        let full = self.proxy.narrow.context("this proxy has no listener to fill")?;
+        let part = (self.amounts.timed_logins / TURNS).max(1);
+        load::timed_visits(&self.target, part)?;
+        let (mut quiet, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            quiet.extend(load::timed_visits(&self.target, part)?);
+            let crowd = load::crowd(full, NARROW)?;
+            beside.extend(load::timed_visits(&self.target, part)?);
+            let turned_away = crowd.disperse()?;
+            ensure!(turned_away > 0, "nobody was turned away");
+        }
+        let reading = |figure, times: Vec<Duration>| {
+            let seconds = times.iter().sum::<Duration>().as_secs_f64();
+            Reading { figure, value: micros(percentile(times, 99)), seconds }
+        };
+        Ok(vec![
+            reading(Figure::QuietLogin, quiet),
+            reading(Figure::LoginBesideFullListener, beside),
+        ])
     }
 
     /// Memory with all sessions held, less that after a few visits, per session.
@@ -272,6 +330,25 @@ impl Bench<'_> {
     }
 }
 
+/// The time within which so many in a hundred lie.
+fn percentile(mut times: Vec<Duration>, part: usize) -> Duration {
+    times.sort_unstable();
+    let place = (times.len() * part / 100).min(times.len().saturating_sub(1));
+    times.get(place).copied().unwrap_or_default()
+}
+
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_times() {
+        let times = (1..=200).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(times, 99), Duration::from_millis(199));
+        assert_eq!(percentile(vec![Duration::from_millis(7)], 99), Duration::from_millis(7));
+    }
 }

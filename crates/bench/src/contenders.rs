@@ -22,6 +22,8 @@ use crate::stub::Ports;
 
 pub(crate) use certificate::Certificate;
 
+/// The connections that the narrow listener takes.
+pub(crate) const NARROW: u32 = 100;
 /// How long a proxy may take until the first visit through it succeeds.
 const START: Duration = Duration::from_secs(15);
 /// How long a proxy may take to end when asked to.
@@ -35,6 +37,8 @@ const SHOWN_LINES: usize = 5;
 pub(crate) enum Contender {
     /// This project, from the same build as this program.
     Posthouse,
+    /// The same with the relay that follows the protocol.
+    Framed,
     /// HAProxy in TCP mode, which terminates TLS and is blind to IMAP.
     Haproxy,
     /// The mail module of nginx.
@@ -43,12 +47,13 @@ pub(crate) enum Contender {
 
 impl Contender {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 3] = [Self::Posthouse, Self::Haproxy, Self::Nginx];
+    pub(crate) const ALL: [Self; 4] = [Self::Posthouse, Self::Framed, Self::Haproxy, Self::Nginx];
 
     /// Its name in the table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Posthouse => "posthouse",
+            Self::Framed => "framed",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
         }
@@ -60,7 +65,7 @@ impl Contender {
     /// When there is no such program.
     pub(crate) fn version(self) -> Result<String> {
         let mut command = match self {
-            Self::Posthouse => posthouse::version()?,
+            Self::Posthouse | Self::Framed => posthouse::version()?,
             Self::Haproxy => haproxy::version()?,
             Self::Nginx => nginx::version()?,
         };
@@ -77,14 +82,15 @@ impl Contender {
     /// When it does not start or does not serve; the end of its log is in the error.
     pub(crate) fn start(self, stub: Ports, certificate: &Certificate) -> Result<Running> {
         let folder = workspace::temporary_folder(self.name())?;
-        let held = HeldPorts::take(2)?;
+        let held = HeldPorts::take(3)?;
         let numbers = held.numbers()?;
-        let [clear, tls] = numbers.as_slice() else { bail!("two ports were asked for") };
+        let [clear, tls, narrow] = numbers.as_slice() else { bail!("three ports were asked for") };
         let on = |port: &u16| SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-        let (clear, tls) = (on(clear), on(tls));
-        let plan = Plan { folder: folder.path(), clear, tls, stub, certificate };
+        let (clear, tls, narrow) = (on(clear), on(tls), on(narrow));
+        let plan = Plan { folder: folder.path(), clear, tls, narrow, stub, certificate };
         let mut command = match self {
-            Self::Posthouse => posthouse::command(&plan)?,
+            Self::Posthouse => posthouse::command(&plan, false)?,
+            Self::Framed => posthouse::command(&plan, true)?,
             Self::Haproxy => haproxy::command(&plan)?,
             Self::Nginx => nginx::command(&plan)?,
         };
@@ -93,7 +99,9 @@ impl Contender {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         drop(held);
         let group = Group::start(command, folder.path())?;
-        let mut running = Running { contender: self, group, clear, tls, log, _folder: folder };
+        let narrow = matches!(self, Self::Posthouse | Self::Framed).then_some(narrow);
+        let mut running =
+            Running { contender: self, group, clear, tls, narrow, log, _folder: folder };
         running.wait_until_it_serves()?;
         Ok(running)
     }
@@ -104,6 +112,7 @@ struct Plan<'a> {
     folder: &'a Path,
     clear: SocketAddr,
     tls: SocketAddr,
+    narrow: SocketAddr,
     stub: Ports,
     certificate: &'a Certificate,
 }
@@ -125,6 +134,8 @@ pub(crate) struct Running {
     pub(crate) clear: SocketAddr,
     /// The listener with implicit TLS.
     pub(crate) tls: SocketAddr,
+    /// One without TLS that takes [`NARROW`] connections, where there is one.
+    pub(crate) narrow: Option<SocketAddr>,
     log: PathBuf,
     _folder: tempfile::TempDir,
 }

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod client;
+mod crowd;
 mod idle;
 mod noops;
 mod tls;
@@ -17,10 +18,11 @@ use anyhow::{Context, Result, anyhow};
 use rustls::ClientConfig;
 
 pub(crate) use bulk::{Direction, transfer};
+pub(crate) use crowd::crowd;
 pub(crate) use idle::hold;
 pub(crate) use noops::noops;
 pub(crate) use tls::{KeyExchange, client_config};
-pub(crate) use visits::{visit, visits};
+pub(crate) use visits::{timed_visits, visit, visits};
 
 /// A listener under load.
 #[derive(Debug, Clone)]

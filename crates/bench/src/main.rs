@@ -104,6 +104,8 @@ enum Kind {
     Logins,
     /// Fetch messages.
     Fetch,
+    /// Fetch short lines.
+    Rows,
     /// Append messages.
     Append,
     /// NOOP round trips.
@@ -173,6 +175,7 @@ impl Load {
         match self.kind {
             Kind::Logins => load::visits(&target, clients, count),
             Kind::Fetch => load::transfer(&target, Direction::Fetch, clients, count, bytes),
+            Kind::Rows => load::transfer(&target, Direction::Rows, clients, count, bytes),
             Kind::Append => load::transfer(&target, Direction::Append, clients, count, bytes),
             Kind::Noops => load::noops(&target, clients, count),
             Kind::Idle => {

@@ -89,6 +89,40 @@ pub(crate) struct Record {
     pub(crate) failures: Vec<Failure>,
 }
 
+/// Two figures of Posthouse that stand side by side.
+struct Pair {
+    title: String,
+    before: (Contender, Figure),
+    after: (Contender, Figure),
+    goal: Option<f64>,
+}
+
+impl Pair {
+    fn all() -> Vec<Self> {
+        let framed = [
+            Figure::ClearFetch,
+            Figure::Rows,
+            Figure::ClearAppend,
+            Figure::Noop,
+            Figure::ClearIdle,
+        ];
+        let framed = framed.into_iter().map(|figure| Self {
+            title: format!("{}: blind, framed", figure.title()),
+            before: (Contender::Posthouse, figure),
+            after: (Contender::Framed, figure),
+            // What a session keeps to follow the protocol is not what relaying costs.
+            goal: (figure != Figure::ClearIdle).then_some(1.15),
+        });
+        let full = Self {
+            title: "µs a login takes, 99th percentile: quiet, full listener beside".to_owned(),
+            before: (Contender::Posthouse, Figure::QuietLogin),
+            after: (Contender::Posthouse, Figure::LoginBesideFullListener),
+            goal: Some(1.20),
+        };
+        framed.chain([full]).collect()
+    }
+}
+
 /// One line of the table, as the result file has it.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -97,6 +131,8 @@ struct Line {
     posthouse: Option<f64>,
     haproxy: Option<f64>,
     nginx: Option<f64>,
+    framed: Option<f64>,
+    framed_to_posthouse: Option<f64>,
     posthouse_to_haproxy: Option<f64>,
     posthouse_to_nginx: Option<f64>,
     goal_to_haproxy: Option<f64>,
@@ -153,6 +189,7 @@ impl Record {
                 &ratio_shown(line.posthouse_to_nginx),
             ]);
         }
+        text.push_str(&self.pairs());
         for LeftOut { contender, why } in &self.left_out {
             let _ = writeln!(text, "left out: {}: {why}", contender.name());
         }
@@ -162,6 +199,31 @@ impl Record {
                 writeln!(text, "failed: {case:?} of {} in round {round}: {why}", contender.name());
         }
         text
+    }
+
+    /// What is compared with Posthouse itself: one line for each pair that was measured.
+    fn pairs(&self) -> String {
+        let mut text = String::new();
+        for pair in Pair::all() {
+            let Some(ratio) = self.pair_ratio(&pair) else { continue };
+            if text.is_empty() {
+                text.push_str("\nPosthouse beside itself\n");
+            }
+            let Pair { title, before, after, goal } = pair;
+            let value = |(contender, figure)| {
+                shown(median(self.values(contender, figure).into_values().collect()))
+            };
+            let (before, after) = (value(before), value(after));
+            let goal = goal_shown(goal, Some(ratio));
+            // As above.
+            let _ = writeln!(text, "{title:<61}{before:>10}{after:>10}{ratio:>9.2}{goal:>14}");
+        }
+        text
+    }
+
+    fn pair_ratio(&self, pair: &Pair) -> Option<f64> {
+        let values = |(contender, figure)| self.values(contender, figure);
+        ratio(&values(pair.after), &values(pair.before))
     }
 
     fn heading(&self) -> String {
@@ -188,8 +250,11 @@ impl Record {
         let own = self.values(Contender::Posthouse, figure);
         let (haproxy, nginx) =
             (self.values(Contender::Haproxy, figure), self.values(Contender::Nginx, figure));
+        let framed = self.values(Contender::Framed, figure);
         Line {
             figure,
+            framed_to_posthouse: ratio(&framed, &own),
+            framed: median(framed.into_values().collect()),
             title: figure.title(),
             posthouse_to_haproxy: ratio(&own, &haproxy),
             posthouse_to_nginx: ratio(&own, &nginx),

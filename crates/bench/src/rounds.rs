@@ -40,7 +40,7 @@ pub(crate) fn run(plan: &Plan) -> Record {
         record.entrants.iter().map(|entrant| entrant.contender).collect();
     for round in 1..=plan.amounts.rounds {
         for case in &plan.cases {
-            for contender in &taking_part {
+            for contender in taking_part.iter().filter(|contender| case.concerns(**contender)) {
                 run_one(plan, round, *case, *contender, &mut record);
             }
         }

@@ -42,6 +42,17 @@ fn messages_of_any_size_are_carried_whole_in_both_directions() {
 }
 
 #[test]
+fn short_responses_come_in_whole_lines_and_at_least_as_many_bytes() {
+    let target = clear(stub().imap);
+    let done = load::transfer(&target, Direction::Rows, 1, 2, 300_000).unwrap();
+    assert!(done.bytes > 600_000, "{done:?}");
+    let said = b"a LOGIN n p\r\nb SELECT bytes-1\r\nc FETCH 1:* FLAGS\r\nd LOGOUT\r\n";
+    let answer = converse(stub().imap, said);
+    assert!(answer.contains("\n* 2 FETCH (UID 2 FLAGS (\\Seen))\n"));
+    assert!(answer.contains("))\nc OK"));
+}
+
+#[test]
 fn idle_sessions_are_still_there_when_they_end() {
     let held = load::hold(&clear(stub().imap), 4, 50).unwrap();
     held.log_out().unwrap();

@@ -34,8 +34,6 @@ use crate::{
 const REST: Duration = Duration::from_millis(100);
 /// At most one line in this time about connections that were turned away or not accepted.
 const QUIET: Duration = Duration::from_secs(10);
-/// How long a client without a place may take to take our last words.
-const TURNED_AWAY: Duration = Duration::from_millis(100);
 
 /// The proxy at work.
 pub struct Running {
@@ -189,7 +187,7 @@ async fn listen(place: Place) {
                         "connection turned away"
                     );
                 });
-                turn_away(client, &listener, reason).await;
+                turn_away(&client, &listener, reason);
             }
         }
     }
@@ -233,12 +231,11 @@ pub(crate) fn guarded(
     })
 }
 
-/// Says why, as far as the socket takes it at once, and closes.
-async fn turn_away(mut client: Stream, listener: &ListenerSettings, reason: Reason) {
+/// Says why, and closes. Nobody waits here: the next client may be one that finds a place.
+fn turn_away(client: &Stream, listener: &ListenerSettings, reason: Reason) {
     let words = no_room(listener.protocol, &listener.tls, reason);
     if !words.is_empty() {
-        // A fresh socket takes a line at once; the limit is for the one that does not.
-        let _ = tokio::time::timeout(TURNED_AWAY, client.write_all(&words)).await;
+        client.say_at_once(&words);
     }
 }
 

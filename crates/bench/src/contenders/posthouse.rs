@@ -1,4 +1,4 @@
-//! Posthouse with one worker and a static directory, everything else (log, limits) at its default.
+//! Posthouse with one worker and a static directory, and without what would stop a single client; everything else at its default.
 //! Nothing here is tuned for the measurement.
 
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use testkit::workspace;
 
-use super::Plan;
+use super::{NARROW, Plan};
 
 pub(super) fn version() -> Result<Command> {
     let mut command = Command::new(workspace::built_program("posthouse")?);
@@ -14,7 +14,7 @@ pub(super) fn version() -> Result<Command> {
     Ok(command)
 }
 
-pub(super) fn command(plan: &Plan<'_>) -> Result<Command> {
+pub(super) fn command(plan: &Plan<'_>, framed: bool) -> Result<Command> {
     plan.write("cert.pem", &plan.certificate.chain)?;
     plan.write("key.pem", &plan.certificate.key)?;
     let text = format!(
@@ -26,6 +26,7 @@ protocol = "imap"
 address = "{clear}"
 tls = "none"
 allow_clear_logins = true
+clean_bye = {framed}
 
 [[listener]]
 protocol = "imap"
@@ -33,6 +34,13 @@ address = "{tls}"
 tls = "implicit"
 certificate = "cert.pem"
 key = "key.pem"
+
+[[listener]]
+protocol = "imap"
+address = "{narrow}"
+tls = "none"
+allow_clear_logins = true
+connections = {NARROW}
 
 [limits]
 connections_per_address = 0
@@ -51,6 +59,7 @@ backend = "a"
 "#,
         clear = plan.clear,
         tls = plan.tls,
+        narrow = plan.narrow,
         host = plan.stub.imap.ip(),
         port = plan.stub.imap.port(),
     );

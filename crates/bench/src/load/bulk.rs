@@ -1,4 +1,4 @@
-//! Large messages, fetched or appended on several connections at once.
+//! Large messages, fetched or appended on several connections at once, and long lists of small responses.
 //! Nothing here looks at their text.
 
 use anyhow::{Result, ensure};
@@ -16,6 +16,8 @@ pub(crate) enum Direction {
     Append,
     /// From the back end to the client.
     Fetch,
+    /// From the back end to the client, in short lines: as many bytes as a message has, or some more.
+    Rows,
 }
 
 /// Carries `count` messages of `bytes` each over `connections` connections.
@@ -29,30 +31,34 @@ pub(crate) fn transfer(
     count: u32,
     bytes: u64,
 ) -> Result<Done> {
-    let (_, taken) = share(connections, count, |number, part| {
+    let (carried, taken) = share(connections, count, |number, part| {
         let mut client = Client::connect(target, ROOM)?;
         client.log_in(number)?;
         client.command(&format!("s SELECT bytes-{bytes}\r\n"), "s")?;
+        let mut carried = 0;
         for _ in 0..part {
-            match direction {
+            carried += match direction {
                 Direction::Append => append(&mut client, bytes)?,
                 Direction::Fetch => fetch(&mut client, bytes)?,
-            }
+                Direction::Rows => client.exchange(b"r FETCH 1:* FLAGS\r\n", "r")?,
+            };
         }
-        client.log_out()
+        client.log_out()?;
+        Ok(carried)
     })?;
     let (operations, seconds) = (count, taken.as_secs_f64());
-    Ok(Done { operations, bytes: u64::from(count) * bytes, seconds })
+    Ok(Done { operations, bytes: carried.into_iter().sum(), seconds })
 }
 
-fn fetch(client: &mut Client, bytes: u64) -> Result<()> {
+fn fetch(client: &mut Client, bytes: u64) -> Result<u64> {
     client.send(b"f UID FETCH 1 BODY[]\r\n")?;
     let fetched = client.skip_literal()?;
     ensure!(fetched == bytes, "{fetched} bytes fetched instead of {bytes}");
-    client.finish("f")
+    client.finish("f")?;
+    Ok(fetched)
 }
 
-fn append(client: &mut Client, bytes: u64) -> Result<()> {
+fn append(client: &mut Client, bytes: u64) -> Result<u64> {
     static TEXT: [u8; ROOM] = [b'x'; ROOM];
     client.send(format!("a APPEND INBOX {{{bytes}+}}\r\n").as_bytes())?;
     let mut left = bytes;
@@ -61,5 +67,6 @@ fn append(client: &mut Client, bytes: u64) -> Result<()> {
         client.send(piece)?;
         left -= u64::try_from(piece.len())?;
     }
-    client.command("\r\n", "a")
+    client.command("\r\n", "a")?;
+    Ok(bytes)
 }

@@ -87,6 +87,30 @@ impl Client {
         }
     }
 
+    /// Sends `line` and reads to the answer tagged `tag`, in blocks: for answers of many lines, none of
+    /// which may hold what looks like that answer. Returns the number of bytes read.
+    ///
+    /// # Errors
+    /// When that is not OK.
+    pub(crate) fn exchange(&mut self, line: &[u8], tag: &str) -> Result<u64> {
+        self.send(line)?;
+        let end = format!("\n{tag} OK done\r\n");
+        // The end of what was read, as long as the answer's last line.
+        let (mut count, mut last) = (0, Vec::new());
+        loop {
+            let block = self.wire.reader().fill_buf().context("answer broken off")?;
+            ensure!(!block.is_empty(), "connection closed before {tag} was answered");
+            let taken = block.len();
+            last.extend_from_slice(block.get(taken.saturating_sub(end.len())..).unwrap_or(block));
+            last.drain(..last.len().saturating_sub(end.len()));
+            self.wire.reader().consume(taken);
+            count += u64::try_from(taken)?;
+            if last == end.as_bytes() {
+                return Ok(count);
+            }
+        }
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors

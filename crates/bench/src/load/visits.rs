@@ -1,6 +1,9 @@
 //! Whole visits: connect, TLS, LOGIN, LOGOUT, end.
 //! Nothing here keeps a connection.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::client::Client;
@@ -17,6 +20,24 @@ pub(crate) fn visit(target: &Target, number: u32) -> Result<()> {
     let mut client = Client::connect(target, ROOM)?;
     client.log_in(number)?;
     client.log_out()
+}
+
+/// `count` visits one after the other, with a rest before each as long as the visit before, so that the
+/// processor is not what they wait for. Returns how long each took to be let in.
+///
+/// # Errors
+/// The first visit that went wrong.
+pub(crate) fn timed_visits(target: &Target, count: u32) -> Result<Vec<Duration>> {
+    let visit = |number| {
+        let begin = Instant::now();
+        let mut client = Client::connect(target, ROOM)?;
+        client.log_in(number)?;
+        let taken = begin.elapsed();
+        client.log_out()?;
+        thread::sleep(begin.elapsed());
+        Ok(taken)
+    };
+    (0..count).map(visit).collect()
 }
 
 /// `count` visits by `threads` clients at a time.

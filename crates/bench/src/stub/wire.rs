@@ -13,6 +13,19 @@ const CHUNK: usize = 256 * 1024;
 /// Longest line, continued by small literals.
 const LONGEST: usize = 16 * 1024;
 
+/// Responses of the kind that a look through a mailbox brings by the thousand, in whole lines.
+static ROWS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let row = |number| format!("* {number} FETCH (UID {number} FLAGS (\\Seen))\r\n").into_bytes();
+    let mut rows = Vec::with_capacity(CHUNK);
+    for row in (1..).map(row) {
+        if rows.len() + row.len() > CHUNK {
+            break;
+        }
+        rows.extend(row);
+    }
+    rows
+});
+
 /// Text of a message without end: lines of 64 bytes.
 static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let line = [&[b'x'; 62][..], b"\r\n"].concat();
@@ -84,6 +97,16 @@ impl Wire {
             let (_, piece) = TEXT.split_at(CHUNK - size);
             self.stream.write_all(piece).await?;
             left -= u64::try_from(size).unwrap_or(left);
+        }
+        Ok(())
+    }
+
+    /// Writes at least `count` bytes of short responses.
+    pub(super) async fn pour_rows(&mut self, count: u64) -> io::Result<()> {
+        let mut left = count;
+        while left > 0 {
+            self.stream.write_all(&ROWS).await?;
+            left = left.saturating_sub(u64::try_from(ROWS.len()).unwrap_or(left));
         }
         Ok(())
     }

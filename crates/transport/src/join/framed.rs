@@ -63,6 +63,8 @@ struct Lane<'l> {
     /// Whether the source has been found reset while writing to it.
     was_reset: bool,
     kept: &'l mut Vec<u8>,
+    /// Whether nothing is kept, and the framer has said since that it needs more bytes.
+    settled: bool,
     goodbye: &'l mut Goodbye,
 }
 
@@ -141,6 +143,7 @@ impl Framing {
                 flow: &mut *sides.up,
                 was_reset: false,
                 kept: up,
+                settled: false,
                 goodbye: &mut *goodbye,
             };
             let (_, waiting) = lane
@@ -152,6 +155,7 @@ impl Framing {
                 flow: &mut *sides.down,
                 was_reset,
                 kept: down,
+                settled: false,
                 goodbye,
             };
             let (moved, _) = lane
@@ -233,18 +237,20 @@ impl Lane<'_> {
         if self.flush(cx)?.is_pending() {
             return self.source_is_there();
         }
-        let kept = std::mem::take(self.kept);
-        let (used, next) =
-            scratch::lend(|scratch| self.deal(cx, &kept, &mut scratch.sealed, watch, step))?;
-        *self.kept = kept.get(used..).unwrap_or_default().to_vec();
-        if next == Next::Wait {
-            return self.source_is_there().map(|_| Poll::Ready(Next::Wait));
+        if !self.settled {
+            let kept = std::mem::take(self.kept);
+            let (used, next) =
+                scratch::lend(|scratch| self.deal(cx, &kept, &mut scratch.sealed, watch, step))?;
+            *self.kept = kept.get(used..).unwrap_or_default().to_vec();
+            if next == Next::Wait {
+                return self.source_is_there().map(|_| Poll::Ready(Next::Wait));
+            }
+            if self.flush(cx)?.is_pending() {
+                return self.source_is_there();
+            }
         }
         if *self.flow == Flow::Eof {
             return self.end(cx, direction);
-        }
-        if self.flush(cx)?.is_pending() {
-            return self.source_is_there();
         }
         scratch::lend(|scratch| {
             let filled = match self.source.poll_fill(cx, usize::MAX, scratch) {
@@ -264,6 +270,7 @@ impl Lane<'_> {
             watch.relayed(direction, plain.len());
             let (used, next) = self.deal(cx, plain, sealed, watch, step)?;
             *self.kept = plain.get(used..).unwrap_or_default().to_vec();
+            self.settled = next == Next::Read && self.kept.is_empty();
             Ok(Poll::Ready(next))
         })
     }

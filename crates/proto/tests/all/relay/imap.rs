@@ -640,3 +640,25 @@ fn a_no_may_have_changed_some_messages() {
     s.passes_down("a NO [MODIFIED 7] some\r\nb NO\r\n");
     assert_eq!(s.changes(), changed(Scope::Selected, None));
 }
+
+#[test]
+fn what_stands_among_many_short_responses_is_seen_wherever_it_stands() {
+    let rows = |count| "* 12 FETCH (UID 34 FLAGS (\\Seen))\r\n".repeat(count);
+    for pad in 0..300 {
+        let before = format!("* 1 FETCH ({})\r\n{}", "x".repeat(pad), rows(20));
+        for (said, heard) in [
+            ("* 2 FETCH (X {7}\r\n\na OK\r\n)\r\n", "* 2 FETCH (X {7}\r\n\na OK\r\n)\r\n"),
+            ("* OK [CAPABILITY A COMPRESS=DEFLATE]\r\n", "* OK [CAPABILITY A]\r\n"),
+            ("* CAPABILITY COMPRESS=X A\r\n", "* CAPABILITY A\r\n"),
+            ("* ;DATA\r\n", "* ;DATA\r\n"),
+        ] {
+            let mut s = session();
+            s.passes_up("a FETCH 1:* FLAGS\r\n");
+            let (all, more) = (format!("{before}{said}{}", rows(20)), rows(9));
+            assert_eq!(s.backend(&all), format!("{before}{heard}{}", rows(20)), "{pad}");
+            assert!(!s.at_boundary());
+            s.passes_down(&format!("{more}a OK\r\n"));
+            assert!(s.at_boundary(), "{pad} {said}");
+        }
+    }
+}
