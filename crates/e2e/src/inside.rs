@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use backends::{BackendSettings, Backends, Deadlines, Identities, LoginMode, Ports, Settings, Tls};
 use directory::{
     Answer, Directory, KnownBackend, RuleSettings, Rules, SourceKind, SourceSettings,
-    StaticSettings,
+    StaticSettings, passwords::PasswordSettings,
 };
 use model::{BackendName, Host, Mechanisms, Protocol};
 use proxy::{Limits, ListenerSettings, ListenerTls, Running, Sessions};
@@ -109,6 +109,7 @@ fn directory(backend: u16, state: &TempDir) -> directory::Settings {
             pop3_port: 0,
             judges: true,
         }],
+        passwords: PasswordSettings::default(),
         state: state.path().to_owned(),
     }
 }
