@@ -167,7 +167,7 @@ impl Directory {
     ) -> Result<Verdict, Unavailable> {
         let offer = match proof {
             Proof::Password(password) => Some(Offer { password: password.clone(), attempt }),
-            Proof::Certificate | Proof::Token(_) => None,
+            Proof::Certificate | Proof::Scram | Proof::Token(_) => None,
         };
         let known = self.chain.ask(query, offer, Asking::Usual).await?;
         Ok(self.verdict(known, query, Some(proof)).await?.0)

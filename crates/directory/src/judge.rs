@@ -48,8 +48,8 @@ impl Judge {
             return Ok(Judgement::Right);
         }
         let password = match proof {
-            // It has been verified in the TLS handshake.
-            Proof::Certificate => return Ok(Judgement::Right),
+            // It has been verified in the TLS handshake, or by our front.
+            Proof::Certificate | Proof::Scram => return Ok(Judgement::Right),
             Proof::Password(password) => password,
             Proof::Token(_) => {
                 let detail =

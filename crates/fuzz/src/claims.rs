@@ -80,8 +80,8 @@ fn heard(protocol: Protocol, line: &[u8]) -> Option<Claims> {
     for _ in 0..MOST_STEPS {
         match front.step() {
             Step::Event(Event::Identity(claims)) => heard = Some(claims),
-            Step::Event(Event::Closed(_) | Event::Login(_) | Event::StartTls) => return heard,
             Step::Event(Event::Refused(_)) | Step::Write(_) => {}
+            Step::Event(_) => return heard,
             Step::Read if is_said => return heard,
             Step::Read => {
                 is_said = true;

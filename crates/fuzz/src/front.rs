@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use model::{Mechanism, Protocol, Refusal, UserName};
 use proto::front::{Answer, Event, Front, Limits, Privacy, Said, Settings, Welcome};
+use proto::sasl::scram::ChannelBindings;
 
 use crate::drive::{Driver, Taken};
 use crate::input::Input;
+use crate::sasl::given;
 
 const SMALL: Limits = Limits { commands: 12, literal: 20, line: 60, sasl_line: 90 };
 /// The most that we say to a command beside what the client said itself.
@@ -45,9 +47,15 @@ pub(crate) fn settings(input: &Input<'_>) -> Settings {
         limits: if input.is_set(6) { SMALL } else { Limits::default() },
         mechanisms: Mechanism::ALL.into_iter().collect(),
         certificate: certificate(input),
+        bindings: bindings(),
         relay_text: false,
         trusted: input.is_set(4),
     }
+}
+
+/// What SCRAM is bound to, in all inputs.
+pub(crate) fn bindings() -> ChannelBindings {
+    ChannelBindings { exporter: Some(Box::from(*b"exporter")), server_end_point: None }
 }
 
 fn certificate(input: &Input<'_>) -> Option<UserName> {
@@ -85,9 +93,18 @@ fn work<'a>(input: &Input<'_>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Wo
                 }
             }
             Event::Refused(_) => Taken::Noted,
+            Event::Unproven { .. } => {
+                let refusal = Refusal::AuthenticationFailed;
+                Taken::Answered(Answer::Refuse(refusal, Said::default()))
+            }
+            Event::Verifier(_) => {
+                assert!(is_private.get(), "a login in clear text");
+                Taken::Answered(Answer::Verifier(Box::new(given())))
+            }
             Event::StartTls => {
                 is_private.set(true);
-                Taken::Answered(Answer::TlsStarted { certificate: certificate(input) })
+                let (certificate, bindings) = (certificate(input), bindings());
+                Taken::Answered(Answer::TlsStarted { certificate, bindings })
             }
         };
         (format!("{event:?}"), taken)

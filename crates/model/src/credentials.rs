@@ -15,14 +15,26 @@ pub enum Mechanism {
     OAuthBearer,
     /// SASL PLAIN (RFC 4616).
     Plain,
+    /// SASL SCRAM-SHA-256 (RFC 7677): the password is proved and not shown.
+    ScramSha256,
+    /// SASL SCRAM-SHA-256-PLUS: bound to the TLS connection beneath it.
+    ScramSha256Plus,
     /// SASL XOAUTH2: what OAUTHBEARER was before it had an RFC (Google, Microsoft).
     XOAuth2,
 }
 
 impl Mechanism {
     /// All of them, in the order in which they are offered to clients: many take the first they know.
-    pub const ALL: [Self; 6] =
-        [Self::Command, Self::Plain, Self::Login, Self::XOAuth2, Self::OAuthBearer, Self::External];
+    pub const ALL: [Self; 8] = [
+        Self::Command,
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::Plain,
+        Self::Login,
+        Self::XOAuth2,
+        Self::OAuthBearer,
+        Self::External,
+    ];
 
     /// The word used in logs and settings.
     pub fn word(self) -> &'static str {
@@ -32,6 +44,8 @@ impl Mechanism {
             Self::Login => "login",
             Self::OAuthBearer => "oauthbearer",
             Self::Plain => "plain",
+            Self::ScramSha256 => "scram-sha-256",
+            Self::ScramSha256Plus => "scram-sha-256-plus",
             Self::XOAuth2 => "xoauth2",
         }
     }
@@ -44,6 +58,8 @@ impl Mechanism {
             Self::Login => Some("LOGIN"),
             Self::OAuthBearer => Some("OAUTHBEARER"),
             Self::Plain => Some("PLAIN"),
+            Self::ScramSha256 => Some("SCRAM-SHA-256"),
+            Self::ScramSha256Plus => Some("SCRAM-SHA-256-PLUS"),
             Self::XOAuth2 => Some("XOAUTH2"),
         }
     }
@@ -56,6 +72,8 @@ impl Mechanism {
             Self::OAuthBearer => 1 << 3,
             Self::Plain => 1 << 4,
             Self::XOAuth2 => 1 << 5,
+            Self::ScramSha256 => 1 << 6,
+            Self::ScramSha256Plus => 1 << 7,
         }
     }
 }
@@ -116,6 +134,9 @@ pub enum Proof {
     Certificate,
     /// A password, as the client gave it.
     Password(Secret),
+    /// SCRAM: the client has proved to our own front that it knows the password, and never shown it: nothing is
+    /// left to be judged.
+    Scram,
     /// An OAuth 2.0 token, which only whoever issued it can judge.
     Token(Token),
 }
@@ -125,7 +146,7 @@ impl Credentials {
     pub fn password(&self) -> Option<&Secret> {
         match &self.proof {
             Proof::Password(secret) => Some(secret),
-            Proof::Certificate | Proof::Token(_) => None,
+            Proof::Certificate | Proof::Scram | Proof::Token(_) => None,
         }
     }
 }

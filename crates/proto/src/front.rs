@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::{Credentials, Mechanism, Mechanisms, Protocol, Reason, Refusal, UserName};
 
 use crate::identity::{Claims, ClientId};
+use crate::sasl::scram::{ChannelBindings, Given};
 use crate::sasl::{Challenge, TokenMechanism};
 use crate::{Machine, Step, imap, pop3};
 
@@ -27,19 +28,35 @@ pub enum Event {
     /// The client was told to begin TLS. The owner does the handshake, then answers
     /// [`Answer::TlsStarted`]. The machine holds no unread byte.
     StartTls,
+    /// SCRAM: the client has not proved that it knows the password. Answered with [`Answer::Refuse`], as late as
+    /// any other wrong password is.
+    Unproven {
+        /// The name as the client gave it.
+        user: UserName,
+        /// [`Reason::WrongPassword`], or [`Reason::UnknownUser`] where a decoy was given.
+        reason: Reason,
+    },
+    /// SCRAM: the client names a user, and what is stored for him is needed before it can prove anything.
+    /// Answered with [`Answer::Verifier`], for a name that nobody has with a decoy, or [`Answer::Refuse`] if
+    /// nobody can say.
+    Verifier(UserName),
 }
 
 /// How the owner answers a front machine.
 #[derive(Debug)]
 pub enum Answer {
-    /// To [`Event::Login`]: no, and what the client is told: by us, and by the back end where it was asked.
+    /// To [`Event::Login`], [`Event::Unproven`] and [`Event::Verifier`]: no, and what the client is told: by us, and by the back end where it was asked.
     /// The machine goes on listening.
     Refuse(Refusal, Said),
     /// To [`Event::StartTls`]: the handshake is done.
     TlsStarted {
         /// Who the client's certificate says it is, as in [`Settings::certificate`].
         certificate: Option<UserName>,
+        /// As in [`Settings::bindings`].
+        bindings: ChannelBindings,
     },
+    /// To [`Event::Verifier`]: what is stored for the user, or a decoy.
+    Verifier(Box<Given>),
     /// To [`Event::Login`]: yes. The machine writes the welcome; when it then says `Step::Read`, or
     /// `step` is not called again, the owner takes the rest with `into_rest` and relays.
     Welcome(Welcome),
@@ -156,6 +173,9 @@ pub struct Settings {
     pub mechanisms: Mechanisms,
     /// Who the client's certificate says it is, if it has shown one and it has been verified.
     pub certificate: Option<UserName>,
+    /// What SCRAM-SHA-256-PLUS can be bound to; it is offered only if there is something. Nothing where TLS does not
+    /// end here.
+    pub bindings: ChannelBindings,
     /// Whether a client gets the back end's own words with a refusal.
     pub relay_text: bool,
     /// Whether the peer is a proxy that may say who the client is.
@@ -165,10 +185,14 @@ pub struct Settings {
 impl Settings {
     /// How the client could log in now, if the connection is private enough.
     pub(crate) fn possible(&self) -> Mechanisms {
-        match self.certificate {
-            Some(_) => self.mechanisms,
-            None => self.mechanisms.without(Mechanism::External),
+        let mut possible = self.mechanisms;
+        if self.certificate.is_none() {
+            possible = possible.without(Mechanism::External);
         }
+        if self.bindings.is_empty() {
+            possible = possible.without(Mechanism::ScramSha256Plus);
+        }
+        possible
     }
 
     /// How the client may log in now.
@@ -180,9 +204,10 @@ impl Settings {
     }
 
     /// Takes over what is known after the handshake.
-    pub(crate) fn tls_started(&mut self, certificate: Option<UserName>) {
+    pub(crate) fn tls_started(&mut self, certificate: Option<UserName>, bindings: ChannelBindings) {
         self.privacy = Privacy::Tls;
         self.certificate = certificate;
+        self.bindings = bindings;
     }
 
     /// The back end's words, if the client may have them.
@@ -267,6 +292,11 @@ pub(crate) fn line_limit(unread: &[u8], limits: &Limits, is_sasl: impl Fn(&[u8])
     if is_sasl(start) { limits.sasl_line.max(limits.line) } else { limits.line }
 }
 
+/// Why a client that proved nothing is refused.
+pub(crate) fn why_unproven(is_decoy: bool) -> Reason {
+    if is_decoy { Reason::UnknownUser } else { Reason::WrongPassword }
+}
+
 /// Whether a connection has come through as many proxies as may be.
 pub(crate) fn is_loop(ttl: Option<u8>) -> bool {
     crate::identity::ttl_onwards(ttl).is_none()
@@ -299,6 +329,7 @@ impl Settings {
             limits: Limits::default(),
             mechanisms: Mechanisms::default(),
             certificate: None,
+            bindings: ChannelBindings::default(),
             relay_text: false,
             trusted: false,
         }

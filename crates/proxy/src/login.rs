@@ -15,6 +15,7 @@ use proto::{
     front::{self, Answer, Event, Front, Privacy, Said, Text},
     identity::Claims,
     relay::Framer,
+    sasl::scram::ChannelBindings,
 };
 use tokio::time::timeout;
 use transport::{Direction, Pair, Stream, Watch};
@@ -80,9 +81,20 @@ pub(crate) async fn establish(
                 let certificate = talk.start_tls().await?;
                 // What was said before TLS counts no more.
                 talk.claims = Claims::default();
-                front.answer(Answer::TlsStarted { certificate });
+                let bindings = ChannelBindings::default();
+                front.answer(Answer::TlsStarted { certificate, bindings });
             }
             Event::Identity(claims) => talk.claims = claims,
+            Event::Unproven { reason, .. } => {
+                log_refusal(talk.visitor, None, reason, "", "");
+                front.answer(Answer::Refuse(reason.refusal(), Said::default()));
+            }
+            Event::Verifier(_) => {
+                // The configuration takes SCRAM only where sources deliver verifiers, and none does yet.
+                let reason = Reason::DirectoryMisconfigured;
+                log_refusal(talk.visitor, None, reason, "", "no source delivers verifiers");
+                front.answer(Answer::Refuse(reason.refusal(), Said::default()));
+            }
             Event::Login(credentials) => {
                 let client = talk.seen_by_back_ends(&front)?;
                 attempts += 1;
@@ -121,6 +133,7 @@ fn front_settings(visitor: &Visitor, certificate: Option<UserName>) -> front::Se
         limits: front::Limits::default(),
         mechanisms: listener.mechanisms,
         certificate,
+        bindings: ChannelBindings::default(),
         relay_text: listener.relay_text,
         trusted: within(&listener.trusted_networks, visitor.client.ip()),
     }

@@ -57,6 +57,8 @@ fn announced(mechanism: Mechanism) -> Option<&'static str> {
         Mechanism::Login => Some("AUTH=LOGIN"),
         Mechanism::OAuthBearer => Some("AUTH=OAUTHBEARER"),
         Mechanism::Plain => Some("AUTH=PLAIN"),
+        Mechanism::ScramSha256 => Some("AUTH=SCRAM-SHA-256"),
+        Mechanism::ScramSha256Plus => Some("AUTH=SCRAM-SHA-256-PLUS"),
         Mechanism::XOAuth2 => Some("AUTH=XOAUTH2"),
     }
 }

@@ -14,6 +14,7 @@ use super::syntax::{Announced, Command, Framed, Framer, Words};
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
     Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, Welcome, is_http, is_loop, line_limit,
+    why_unproven,
 };
 use crate::identity::{Claims, ClientId};
 use crate::outbox::Outbox;
@@ -62,6 +63,11 @@ enum State {
     },
     Closed,
     Commands,
+    /// The owner looks for what SCRAM needs.
+    Looking {
+        tag: Vec<u8>,
+        exchange: Exchange,
+    },
     /// The owner decides on a login.
     Deciding {
         tag: Vec<u8>,
@@ -75,6 +81,10 @@ enum State {
     },
     /// The owner makes TLS.
     Handshake,
+    /// The owner refuses a client that has proved nothing.
+    Refusing {
+        tag: Vec<u8>,
+    },
     Welcomed,
 }
 
@@ -113,7 +123,12 @@ impl Front {
         match self.state {
             State::Authenticating { .. } | State::Failing { .. } => self.read_response(),
             State::Commands => self.read_command(),
-            State::Closed | State::Deciding { .. } | State::Handshake | State::Welcomed => false,
+            State::Closed
+            | State::Deciding { .. }
+            | State::Handshake
+            | State::Looking { .. }
+            | State::Refusing { .. }
+            | State::Welcomed => false,
         }
     }
 
@@ -224,8 +239,8 @@ impl Front {
         let Some(mechanism) = words.byte(b' ').and_then(|()| words.atom()) else {
             return self.reply(tag, "BAD Missing mechanism");
         };
-        let Settings { mechanisms, certificate, .. } = &self.settings;
-        let begun = Exchange::begin(mechanism, *mechanisms, certificate.as_ref());
+        let Settings { mechanisms, certificate, bindings, .. } = &self.settings;
+        let begun = Exchange::begin(mechanism, *mechanisms, certificate.as_ref(), bindings);
         let Some(mut exchange) = begun else {
             return self.reply(tag, "NO Unsupported mechanism");
         };
@@ -233,7 +248,7 @@ impl Front {
             return self.refuse_ourselves(tag, Reason::ClientClearText);
         }
         let outcome = if words.at_end() {
-            Outcome::Challenge(exchange.challenge())
+            Outcome::Challenge(exchange.challenge().into())
         } else if words.byte(b' ').is_some() {
             exchange.initial_response(words.rest())
         } else {
@@ -272,7 +287,18 @@ impl Front {
             }
             Outcome::Done(credentials) => self.ask(&tag, credentials),
             Outcome::NotBase64 => self.reply(&tag, "BAD Invalid base64"),
+            Outcome::Unproven { user, is_decoy } => {
+                self.state = State::Refusing { tag };
+                self.out.event(Event::Unproven { user, reason: why_unproven(is_decoy) });
+                true
+            }
             Outcome::Unusable => self.refuse_ourselves(&tag, Reason::ClientBadCredentials),
+            Outcome::Verifier(_) if is_loop(self.ttl) => self.refuse_ourselves(&tag, Reason::Loop),
+            Outcome::Verifier(user) => {
+                self.state = State::Looking { tag, exchange };
+                self.out.event(Event::Verifier(user));
+                true
+            }
         }
     }
 
@@ -450,14 +476,24 @@ impl Machine for Front {
                 self.state = State::Welcomed;
                 self.welcome(&tag, &welcome);
             }
-            (State::Handshake, Answer::TlsStarted { certificate }) => {
+            (State::Looking { tag, mut exchange }, Answer::Verifier(given)) => {
+                let outcome = exchange.given(*given);
+                self.authenticated(tag, exchange, outcome);
+            }
+            (
+                State::Looking { tag, .. } | State::Refusing { tag },
+                Answer::Refuse(refusal, said),
+            ) => {
+                self.refuse(&tag, refusal, &said);
+            }
+            (State::Handshake, Answer::TlsStarted { certificate, bindings }) => {
                 // RFC 3501 section 6.2.1: what was said before TLS counts no more.
                 self.buffer.clear();
                 self.asked = Asked::No;
                 self.identified = Identified::No;
                 self.ttl = None;
                 self.client_id = None;
-                self.settings.tls_started(certificate);
+                self.settings.tls_started(certificate, bindings);
             }
             (state, _) => self.state = state,
         }

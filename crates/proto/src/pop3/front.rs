@@ -12,6 +12,7 @@ use super::capability;
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
     Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, is_http, is_loop, line_limit,
+    why_unproven,
 };
 use crate::identity::Claims;
 use crate::outbox::Outbox;
@@ -53,6 +54,10 @@ enum State {
     },
     /// The owner makes TLS.
     Handshake,
+    /// The owner looks for what SCRAM needs.
+    Looking(Exchange),
+    /// The owner refuses a client that has proved nothing.
+    Refusing,
     Welcomed,
 }
 
@@ -84,9 +89,12 @@ impl Front {
         let commands = match self.state {
             State::Authenticating(_) | State::Failing { .. } => false,
             State::Commands { .. } => true,
-            State::Closed | State::Deciding { .. } | State::Handshake | State::Welcomed => {
-                return false;
-            }
+            State::Closed
+            | State::Deciding { .. }
+            | State::Handshake
+            | State::Looking(_)
+            | State::Refusing
+            | State::Welcomed => return false,
         };
         let unread = self.buffer.unread();
         let first = commands && self.commands == 0;
@@ -179,8 +187,8 @@ impl Front {
             let list: Vec<_> = self.settings.taken().sasl_names().collect();
             return self.list("Mechanisms follow", &list);
         }
-        let Settings { mechanisms, certificate, .. } = &self.settings;
-        let begun = Exchange::begin(mechanism, *mechanisms, certificate.as_ref());
+        let Settings { mechanisms, certificate, bindings, .. } = &self.settings;
+        let begun = Exchange::begin(mechanism, *mechanisms, certificate.as_ref(), bindings);
         let Some(mut exchange) = begun else {
             return self.err("Unsupported mechanism");
         };
@@ -188,7 +196,7 @@ impl Front {
             return self.refuse_ourselves(Reason::ClientClearText);
         }
         let outcome = match words.next().unwrap_or_default() {
-            b"" => Outcome::Challenge(exchange.challenge()),
+            b"" => Outcome::Challenge(exchange.challenge().into()),
             response => exchange.initial_response(response),
         };
         self.authenticated(exchange, outcome)
@@ -219,7 +227,18 @@ impl Front {
             }
             Outcome::Done(credentials) => self.ask(credentials),
             Outcome::NotBase64 => self.err("Invalid base64"),
+            Outcome::Unproven { user, is_decoy } => {
+                self.state = State::Refusing;
+                self.out.event(Event::Unproven { user, reason: why_unproven(is_decoy) });
+                true
+            }
             Outcome::Unusable => self.refuse_ourselves(Reason::ClientBadCredentials),
+            Outcome::Verifier(_) if is_loop(self.ttl) => self.refuse_ourselves(Reason::Loop),
+            Outcome::Verifier(user) => {
+                self.state = State::Looking(exchange);
+                self.out.event(Event::Verifier(user));
+                true
+            }
         }
     }
 
@@ -346,22 +365,28 @@ impl Machine for Front {
     }
 
     fn answer(&mut self, answer: Answer) {
-        match (&self.state, answer) {
+        match (std::mem::replace(&mut self.state, State::Commands { user: None }), answer) {
             (State::Deciding { mechanism }, Answer::Refuse(refusal, said)) => {
-                self.refused(*mechanism, refusal, said);
+                self.refused(mechanism, refusal, said);
             }
             (State::Deciding { .. }, Answer::Welcome(_)) => {
                 self.state = State::Welcomed;
                 self.ok("Logged in");
             }
-            (State::Handshake, Answer::TlsStarted { certificate }) => {
+            (State::Looking(mut exchange), Answer::Verifier(given)) => {
+                let outcome = exchange.given(*given);
+                self.authenticated(exchange, outcome);
+            }
+            (State::Looking(_) | State::Refusing, Answer::Refuse(refusal, said)) => {
+                self.refuse(refusal, &said);
+            }
+            (State::Handshake, Answer::TlsStarted { certificate, bindings }) => {
                 // What was said before TLS counts no more.
                 self.buffer.clear();
                 self.ttl = None;
-                self.settings.tls_started(certificate);
-                self.state = State::Commands { user: None };
+                self.settings.tls_started(certificate, bindings);
             }
-            _ => {}
+            (state, _) => self.state = state,
         }
     }
 
@@ -385,6 +410,8 @@ impl fmt::Debug for Front {
             State::Deciding { .. } => "Front(Deciding)",
             State::Failing { .. } => "Front(Failing)",
             State::Handshake => "Front(Handshake)",
+            State::Looking(_) => "Front(Looking)",
+            State::Refusing => "Front(Refusing)",
             State::Welcomed => "Front(Welcomed)",
         })
     }

@@ -21,7 +21,12 @@ impl TokenMechanism {
         match mechanism {
             Mechanism::OAuthBearer => Some(Self::OAuthBearer),
             Mechanism::XOAuth2 => Some(Self::XOAuth2),
-            Mechanism::Command | Mechanism::External | Mechanism::Login | Mechanism::Plain => None,
+            Mechanism::Command
+            | Mechanism::External
+            | Mechanism::Login
+            | Mechanism::Plain
+            | Mechanism::ScramSha256
+            | Mechanism::ScramSha256Plus => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use model::Protocol;
 use proto::front::{self, Front, Privacy};
+use proto::sasl::scram::ChannelBindings;
 use proto::{Machine, Step};
 
 use crate::properties;
@@ -19,7 +20,8 @@ fn heard(commands: &str) -> Option<String> {
         loop {
             match front.step() {
                 Step::Event(front::Event::StartTls) => {
-                    front.answer(front::Answer::TlsStarted { certificate: None });
+                    let (certificate, bindings) = (None, ChannelBindings::default());
+                    front.answer(front::Answer::TlsStarted { certificate, bindings });
                 }
                 Step::Event(_) | Step::Write(_) => {}
                 Step::Read => break,

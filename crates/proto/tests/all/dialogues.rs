@@ -10,6 +10,7 @@ use proto::back::{self, Back, How, Login, Tls, Whose};
 use proto::front::{self, Front, Limits, Privacy, Said, Text, Welcome};
 use proto::identity::{ClientId, Identity, SessionName, Transport};
 use proto::probe::Probe;
+use proto::sasl::scram::{ChannelBindings, Given, Nonce, Verifier};
 use proto::sasl::{Challenge, TokenMechanism};
 use proto::{Machine, Step, capability};
 
@@ -215,11 +216,27 @@ fn front_answer(text: &str) -> front::Answer {
             let (word, said) = how.split_once(' ').unwrap_or((how, ""));
             front::Answer::Refuse(refusal(word), self::said(said))
         }
-        ("tls", name) => front::Answer::TlsStarted { certificate: certificate(name) },
+        ("tls", name) => {
+            let (certificate, bindings) = (certificate(name), ChannelBindings::default());
+            front::Answer::TlsStarted { certificate, bindings }
+        }
+        ("verifier", password) => front::Answer::Verifier(Box::new(given(password))),
         ("welcome", "") => welcome(None),
         ("welcome", words) => welcome(Some(list(words))),
         _ => panic!("a front knows no answer {text:?}"),
     }
+}
+
+/// What is stored for a user with this password, or a decoy.
+fn given(password: &str) -> Given {
+    let (password, is_decoy) = match password.strip_prefix("decoy ") {
+        Some(password) => (password, true),
+        None => (password, false),
+    };
+    // The salt of RFC 7677 section 3.
+    let salt = b"[m\x99h\x9d\x125\x8e\xec\xa0K\x14\x126\xfa\x81";
+    let verifier = Verifier::of(&Secret::new(password).unwrap(), salt, 4096).unwrap();
+    Given { verifier, nonce: Nonce::of(*b"eighteen bytes and"), is_decoy }
 }
 
 fn back_answer(text: &str) -> back::Answer {
@@ -282,6 +299,10 @@ fn front_settings(protocol: Protocol, dialogue: &Dialogue) -> front::Settings {
             words.split(' ').map(named).collect()
         }),
         certificate: dialogue.setting("certificate").map(|name| UserName::new(name).unwrap()),
+        bindings: ChannelBindings {
+            exporter: dialogue.setting("exporter").map(|data| data.as_bytes().into()),
+            server_end_point: None,
+        },
         relay_text: dialogue.setting("relay-text").is_some(),
         trusted: dialogue.setting("trusted").is_some(),
     }

@@ -29,6 +29,7 @@ impl Shown for front::Event {
                 let proof = match &credentials.proof {
                     Proof::Certificate => "certificate".to_owned(),
                     Proof::Password(secret) => format!("\"{}\"", secret.reveal().escape_ascii()),
+                    Proof::Scram => "proven".to_owned(),
                     Proof::Token(token) => {
                         format!("token \"{}\"", token.secret().reveal().escape_ascii())
                     }
@@ -37,11 +38,13 @@ impl Shown for front::Event {
             }
             Self::Refused(reason) => format!("refused {reason}"),
             Self::StartTls => "starttls".to_owned(),
+            Self::Unproven { user, reason } => format!("unproven {user} {reason}"),
+            Self::Verifier(user) => format!("verifier {user}"),
         }
     }
 
     fn awaits_answer(&self) -> bool {
-        matches!(self, Self::Login(_) | Self::StartTls)
+        matches!(self, Self::Login(_) | Self::StartTls | Self::Unproven { .. } | Self::Verifier(_))
     }
 
     fn ends(&self) -> bool {

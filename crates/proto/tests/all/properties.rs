@@ -12,6 +12,7 @@ use proto::identity::{Claims, Identity, SessionName, Transport};
 use proto::probe::Probe;
 use proto::proxy_protocol::{self, Addresses, Header, Parsed};
 use proto::sasl::TokenMechanism;
+use proto::sasl::scram::ChannelBindings;
 use proto::{Machine, Step};
 
 use crate::drive::{Did, Driver, Shown};
@@ -33,6 +34,7 @@ pub(crate) fn settings(privacy: Privacy, limits: Limits) -> front::Settings {
         limits,
         mechanisms: Mechanism::ALL.into_iter().collect(),
         certificate: UserName::new("alice").ok(),
+        bindings: ChannelBindings { exporter: Some(Box::from([1])), server_end_point: None },
         relay_text: false,
         trusted: true,
     }
@@ -413,12 +415,15 @@ proptest! {
 fn refuse_everything(front: &mut Front) {
     loop {
         match front.step() {
-            Step::Event(front::Event::Login(_)) => {
+            Step::Event(
+                front::Event::Login(_) | front::Event::Unproven { .. } | front::Event::Verifier(_),
+            ) => {
                 let refusal = Refusal::AuthenticationFailed;
                 front.answer(front::Answer::Refuse(refusal, Said::default()));
             }
             Step::Event(front::Event::StartTls) => {
-                front.answer(front::Answer::TlsStarted { certificate: None });
+                let (certificate, bindings) = (None, ChannelBindings::default());
+                front.answer(front::Answer::TlsStarted { certificate, bindings });
             }
             Step::Event(_) | Step::Write(_) => {}
             Step::Read => return,

@@ -9,6 +9,7 @@ use model::{Mechanisms, Protocol, Reason, Refusal, Secret, UserName};
 use proto::back::{self, Back, How, Login, Tls, Whose};
 use proto::farewell;
 use proto::front::{self, Front, Limits, Privacy, Said};
+use proto::sasl::scram::ChannelBindings;
 use proto::{Machine, Step};
 
 /// What back ends say of a login, without IMAP's tag.
@@ -128,6 +129,7 @@ fn seen(protocol: Protocol, refusal: Refusal, said: Said, relay_text: bool) -> S
         limits: Limits::default(),
         mechanisms: Mechanisms::default(),
         certificate: None,
+        bindings: ChannelBindings::default(),
         relay_text,
         trusted: false,
     };

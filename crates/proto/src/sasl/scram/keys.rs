@@ -59,6 +59,16 @@ impl Verifier {
         })
     }
 
+    /// Puts a verifier together of what is known to fit.
+    pub(super) fn of_keys(
+        salt: &[u8],
+        iterations: NonZeroU32,
+        stored_key: Key,
+        server_key: Key,
+    ) -> Self {
+        Self { salt: salt.into(), iterations, stored_key, server_key: Zeroizing::new(server_key) }
+    }
+
     /// The verifier of a password. It takes as long as the iterations ask for: milliseconds at least.
     ///
     /// # Errors
@@ -93,6 +103,14 @@ impl Verifier {
     /// How often the hash is iterated.
     pub fn iterations(&self) -> u32 {
         self.iterations.get()
+    }
+
+    pub(super) fn stored_key(&self) -> &Key {
+        &self.stored_key
+    }
+
+    pub(super) fn server_key(&self) -> &Key {
+        &self.server_key
     }
 }
 
@@ -138,6 +156,13 @@ pub(super) fn hash(message: &[u8]) -> Key {
     let digest = digest::digest(&digest::SHA256, message);
     let mut out = [0; KEY_BYTES];
     out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}
+
+/// The exclusive or of two keys.
+pub(super) fn xor(a: &Key, b: &Key) -> Key {
+    let mut out = *a;
+    out.iter_mut().zip(b).for_each(|(to, from)| *to ^= from);
     out
 }
 
