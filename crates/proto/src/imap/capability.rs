@@ -69,6 +69,13 @@ pub fn after_login(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).filter(|capability| passes(capability)).collect()
 }
 
+/// Whether this is compression under any name (RFC 4978), behind which a framed relay could not read. In
+/// lists that pass through the relay [`super::relay`] strikes it.
+pub fn is_compression(capability: &str) -> bool {
+    let word = b"COMPRESS=";
+    capability.as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
 /// Reads the capabilities of an untagged CAPABILITY response or a response code, without that word.
 /// What cannot be a capability is left out.
 pub(crate) fn read(text: &[u8]) -> Vec<String> {
@@ -95,6 +102,12 @@ fn is_atom(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compression_is_known_under_any_name() {
+        assert!(is_compression("COMPRESS=DEFLATE") && is_compression("compress=x"));
+        assert!(!is_compression("COMPRESS") && !is_compression("\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}"));
+    }
 
     fn list(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
