@@ -1,6 +1,6 @@
 //! Entering a back end: connect, TLS, log in, each with its deadline.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Target};
 use proto::{
@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 use crate::{Backend, Backends, Client, Deadlines, Tls, identity, secrets};
 
+/// How long a back end may take for a goodbye.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// A back end that let the user in.
 pub struct Entered {
     /// Which one.
@@ -27,6 +30,15 @@ pub struct Entered {
     pub rest: Vec<u8>,
     /// What the client has to learn of it.
     pub welcome: Welcome,
+}
+
+impl Entered {
+    /// Leaves again, as a client does that wants nothing more. Takes a few seconds at most.
+    pub async fn leave(mut self, protocol: Protocol) {
+        // It may be gone already; whatever happens, it is over.
+        let _ = timeout(LEAVE, self.stream.write_all(back::leave(protocol))).await;
+        self.stream.close_and_drain(LEAVE).await;
+    }
 }
 
 /// A back end that did not let the user in, or could not be asked.

@@ -283,6 +283,14 @@ impl Machine for Back {
     }
 }
 
+/// What a client says that leaves a back end after its login.
+pub fn leave(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Imap => b"ph9 LOGOUT\r\n",
+        Protocol::Pop3 => b"QUIT\r\n",
+    }
+}
+
 /// Why a conversation with a back end came to nothing.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Failure {

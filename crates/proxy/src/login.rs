@@ -14,6 +14,7 @@ use proto::{
     Machine, Step,
     front::{self, Answer, Event, Front, Privacy, Said, Text},
     identity::Claims,
+    imap::capability,
     relay::Framer,
     sasl::scram::ChannelBindings,
 };
@@ -185,7 +186,7 @@ async fn admit(
     Err(refused)
 }
 
-/// Asks the limits, the directory, then the back end. The reason for a refusal has been logged.
+/// Lets somebody in when it is his turn. The reason for a refusal has been logged.
 async fn try_to_admit(
     offered: &Credentials,
     visitor: &Visitor,
@@ -193,7 +194,6 @@ async fn try_to_admit(
     attempt: &Attempt,
 ) -> Result<Admitted, Refused> {
     let shared = &visitor.shared;
-    let protocol = visitor.listener.protocol;
     wait_for_turn(visitor, None, shared.throttle.address(visitor.client.ip(), Instant::now()))
         .await?;
     let user = match shared.directory.canonical(&offered.user) {
@@ -205,41 +205,65 @@ async fn try_to_admit(
         }
     };
     // Before the directory is asked: otherwise only names that exist would ever have to wait.
-    wait_for_turn(visitor, Some(&user), shared.throttle.user(&user, Instant::now())).await?;
+    let turn = shared.throttle.user(&user, visitor.client.ip(), Instant::now());
+    wait_for_turn(visitor, Some(&user), turn).await?;
+    let asked = ask(&user, offered, visitor, client, attempt).await;
+    match asked {
+        Ok(entered) => Ok(Admitted { user, entered }),
+        Err(refused) => {
+            if refused.reason.refusal() == Refusal::AuthenticationFailed {
+                shared.throttle.failed(&user, Instant::now());
+            }
+            Err(refused)
+        }
+    }
+}
+
+/// Asks the directory, then the back end, then how many sessions the user has: whoever has not shown the
+/// password is not told of that. The reason for a refusal has been logged.
+async fn ask(
+    user: &CanonicalUser,
+    offered: &Credentials,
+    visitor: &Visitor,
+    client: &Client,
+    attempt: &Attempt,
+) -> Result<Entered, Refused> {
+    let shared = &visitor.shared;
+    let protocol = visitor.listener.protocol;
     let query = Query {
-        user,
+        user: user.clone(),
         protocol,
         client_ip: Some(attempt.client_ip),
         server_ip: attempt.server_ip,
         server_name: None,
     };
-    let verdict = shared.directory.admit(&query, &offered.proof, attempt.number).await;
-    let user = query.user;
-    let route = match verdict {
+    let route = match shared.directory.admit(&query, &offered.proof, attempt.number).await {
         Ok(Verdict::Admit(route)) => route,
         Ok(Verdict::Refused(refused)) => {
-            log_refusal(visitor, Some(&user), refused.reason, "", "");
+            log_refusal(visitor, Some(user), refused.reason, "", "");
             return Err(refused.into());
         }
         Ok(Verdict::Unknown) => {
-            log_refusal(visitor, Some(&user), Reason::UnknownUser, "", "");
+            log_refusal(visitor, Some(user), Reason::UnknownUser, "", "");
             return Err(Reason::UnknownUser.into());
         }
         Err(unavailable) => {
             let detail = unavailable.to_string();
-            log_refusal(visitor, Some(&user), unavailable.reason, "", &detail);
+            log_refusal(visitor, Some(user), unavailable.reason, "", &detail);
             return Err(unavailable.reason.into());
         }
     };
-    if shared.sessions.is_full_for(&user) {
-        log_refusal(visitor, Some(&user), Reason::LimitUser, "", "");
-        return Err(Reason::LimitUser.into());
-    }
     match shared.backends.log_in(protocol, &route, offered, client).await {
-        Ok(entered) => Ok(Admitted { user, entered }),
+        Ok(entered) if shared.sessions.is_full_for(user) => {
+            log_refusal(visitor, Some(user), Reason::LimitUser, entered.backend.as_str(), "");
+            // The client need not wait for this goodbye.
+            tokio::spawn(entered.leave(protocol));
+            Err(Reason::LimitUser.into())
+        }
+        Ok(entered) => Ok(entered),
         Err(failure) => {
             let backend = failure.backend.as_ref().map_or("", |name| name.as_str());
-            log_refusal(visitor, Some(&user), failure.reason, backend, &failure.detail);
+            log_refusal(visitor, Some(user), failure.reason, backend, &failure.detail);
             Err(Refused { said: failure.said, ..failure.reason.into() })
         }
     }
@@ -273,7 +297,7 @@ impl Talk<'_> {
             || entered.welcome.unauthenticate
             || self.visitor.shared.sessions.need_framing(&user);
         if framed && let Some(list) = &mut entered.welcome.capabilities {
-            list.retain(|capability| !is_compression(capability));
+            list.retain(|capability| !capability::is_compression(capability));
         }
         front.answer(Answer::Welcome(entered.welcome));
         let welcome = async {
@@ -320,10 +344,6 @@ impl Talk<'_> {
         membership.relayed(Direction::Down, down);
         Ok(Established { pair, membership })
     }
-}
-
-fn is_compression(capability: &str) -> bool {
-    capability.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("COMPRESS="))
 }
 
 /// The last words to a client that finds no place.

@@ -97,6 +97,12 @@ impl<K: Eq + Hash> Queues<K> {
         Ok(wait)
     }
 
+    /// How long an event of `key` would have to wait, without counting one.
+    pub(crate) fn wait(&self, key: &K, now: Instant) -> Duration {
+        let waits = |queue: &Queue| queue.clone().enter(self.rate, now);
+        self.queues.get(key).map_or(Duration::ZERO, waits)
+    }
+
     /// Forgets idle queues, each time their number has doubled: the memory follows what is in use.
     fn prune(&mut self, now: Instant) {
         if self.queues.len() >= self.prune_at {

@@ -121,8 +121,8 @@ impl Sessions {
         })
     }
 
-    /// Whether one more session of this user would be too many. Asked before the back end is; two logins
-    /// at the same moment may both be let in.
+    /// Whether one more session of this user would be too many. Asked when the back end has let him in;
+    /// two logins at the same moment may both stay.
     pub(crate) fn is_full_for(&self, user: &CanonicalUser) -> bool {
         let Some(by_user) = &self.by_user else { return false };
         by_user.lock().get(user).is_some_and(|count| *count >= self.per_user)

@@ -102,7 +102,8 @@ pub struct Limits {
     /// each time, up to [`Self::longest_wait`]; 0 is no limit. 50: a webmail server logs in anew for
     /// each page.
     pub logins_per_address: u32,
-    /// The same for one user. 10: many devices that wake at once; programs that "warm up" mailboxes come
+    /// The same for one user from one address; ten times as many failures of one user from everywhere delay
+    /// him and never refuse him. 10: many devices that wake at once; programs that "warm up" mailboxes come
     /// by the hundred.
     pub logins_per_user: u32,
     /// The longest wait of a login that comes too early; one that would have to wait longer is refused. 10 s:

@@ -128,7 +128,7 @@ fn a_browser_is_sent_away_without_its_own_words(_: &House) {
 }
 
 /// A connection from another loopback address; whether it is greeted.
-fn greeted(from: Ipv4Addr, port: u16) -> Result<Wire, String> {
+pub(crate) fn greeted(from: Ipv4Addr, port: u16) -> Result<Wire, String> {
     use std::net::SocketAddr;
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();

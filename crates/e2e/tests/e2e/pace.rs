@@ -11,12 +11,16 @@ use e2e::{
     stub::Stub,
 };
 
+use crate::limits::greeted;
+
 pub(crate) fn cases() -> Vec<Case> {
     cases![
         an_unknown_name_and_a_wrong_password_are_refused_alike_and_no_sooner_than_may_be,
         a_user_who_logs_in_too_often_waits,
         a_user_who_would_have_to_wait_too_long_is_refused_and_others_are_not,
         a_user_has_no_more_sessions_than_may_be,
+        only_who_shows_the_password_is_told_how_many_sessions_there_are,
+        a_stranger_who_guesses_keeps_himself_out_and_not_the_user,
         a_listener_that_has_its_share_does_not_keep_others_out,
         a_client_that_does_not_log_in_is_sent_away,
         a_session_without_traffic_ends,
@@ -116,10 +120,45 @@ fn a_user_has_no_more_sessions_than_may_be(_: &House) {
     let refused = door.pop3_answer("anna", &password("anna"));
     assert!(refused.starts_with("-ERR [SYS/TEMP]"), "{refused}");
     door.line(|line| line.contains("reason=limit-user") && line.contains("user=anna"));
+    // The back ends that had let her in are left politely.
+    imap.wait_heard("LOGOUT");
+    pop3.wait_heard("QUIT");
     log_in("bert").unwrap();
     drop(held);
     let again = testkit::wait::until(e2e::door::SOON, || log_in("anna").is_ok());
     assert!(again, "{}", door.log_text());
+}
+
+fn only_who_shows_the_password_is_told_how_many_sessions_there_are(house: &House) {
+    let person = house.person(Kind::Maildir);
+    let limits = "[limits]\nsessions_per_user = 1\n";
+    let rest = format!("{limits}{}{}", house.backend(Kind::Maildir), everybody_at("maildir"));
+    let door = Door::open(&usual(&rest));
+    let _held = door.logged_in(&person);
+    let wrong = password("wrong");
+    let answer = door.imap_answer(&person.name, &wrong);
+    assert!(answer.starts_with("NO [AUTHENTICATIONFAILED]"), "{answer}");
+    assert_eq!(door.imap_answer("nobody.here", &wrong), answer);
+    let answer = door.pop3_answer(&person.name, &wrong);
+    assert!(answer.starts_with("-ERR [AUTH]"), "{answer}");
+    let answer = door.imap_answer(&person.name, &person.password);
+    assert!(answer.starts_with("NO [LIMIT]"), "{answer}");
+}
+
+fn a_stranger_who_guesses_keeps_himself_out_and_not_the_user(_: &House) {
+    let (imap, pop3) = (echo(), pop3());
+    let limits = "[limits]\nlogins_per_user = 1\nlongest_login_wait = \"10ms\"\n";
+    let door = Door::open(&usual(&format!("{limits}{}", rest(&imap, &pop3))));
+    let answer = |from: [u8; 4]| {
+        let mut wire = greeted(from.into(), door.imap).unwrap();
+        wire.send(format!("l LOGIN anna {}\r\n", password("anna")).as_bytes()).unwrap();
+        String::from_utf8(wire.read_line().unwrap().unwrap()).unwrap()
+    };
+    let refused =
+        (0..BURST * 2).map(|_| answer([127, 0, 0, 66])).find(|it| !it.starts_with("l OK"));
+    assert!(refused.unwrap().starts_with("l NO [LIMIT]"));
+    let answer = answer([127, 0, 0, 1]);
+    assert!(answer.starts_with("l OK"), "{answer}");
 }
 
 fn a_listener_that_has_its_share_does_not_keep_others_out(_: &House) {
