@@ -129,6 +129,8 @@ reasons! {
 
     /// As many connections to this listener as may be are open.
     LimitListener = "limit-listener", Posthouse;
+    /// Too many TLS handshakes are in flight, in all or from the address.
+    LimitHandshakes = "limit-handshakes", Client;
     /// More logins from this address, or by this user, than may be.
     LimitLogins = "limit-logins", Client;
     /// More passwords wait to be checked here than may.

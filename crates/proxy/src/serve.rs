@@ -22,6 +22,7 @@ use transport::{Listener, Stream};
 use crate::{
     Bound, ListenerSettings, Sessions, Settings,
     closing::Closing,
+    handshakes::Handshakes,
     limits::{Admission, Door, Gate},
     login::no_room,
     refusal::Refusals,
@@ -63,6 +64,7 @@ pub fn serve(
         sessions,
         door: Arc::new(Door::new(&settings.limits)),
         throttle: Throttle::new(&settings.limits),
+        handshakes: Handshakes::new(&settings.limits),
         refusals: Refusals::default(),
         closing: Closing::default(),
         limits: settings.limits,

@@ -16,6 +16,7 @@ use transport::{Ended, Pair, Stream};
 use crate::{
     Limits, ListenerSettings,
     closing::Closing,
+    handshakes::Handshakes,
     limits::{Admission, Door},
     login::{self, Established},
     refusal::Refusals,
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) door: Arc<Door>,
     pub(crate) throttle: Throttle,
+    pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) refusals: Refusals,
     pub(crate) closing: Closing,
     pub(crate) limits: Limits,

@@ -115,6 +115,14 @@ pub struct Limits {
     /// What the client may take before login, in all, of waiting for it. 60 s: a person types a password in a
     /// terminal.
     pub client_wait: Duration,
+    /// TLS handshakes in flight, in all; 0 is no limit. In a full house the address with the most loses one to
+    /// a newcomer. 1,000: a handshake takes some 50 kB and a millisecond of a processor.
+    pub handshakes: usize,
+    /// TLS handshakes in flight from one address; 0 is no limit. 50: with the 100 ms that a handshake takes
+    /// over a distance these are 500 new connections per second.
+    pub handshakes_per_address: usize,
+    /// What a TLS handshake may take, within [`Self::client_wait`]. 10 s: no person takes part in it.
+    pub handshake_wait: Duration,
     /// Silence after login, in both directions, that ends a session. 35 minutes: RFC 9051 section 5.4 lets
     /// clients rely on 30.
     pub idle: Duration,
@@ -135,6 +143,9 @@ impl Limits {
             longest_wait: Duration::from_secs(10),
             failure_delay: Duration::from_secs(2),
             client_wait: Duration::from_secs(60),
+            handshakes: 1000,
+            handshakes_per_address: 50,
+            handshake_wait: Duration::from_secs(10),
             idle: Duration::from_secs(35 * 60),
             disconnect_spread: Duration::from_secs(30),
         }

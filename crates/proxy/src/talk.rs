@@ -107,15 +107,21 @@ impl Talk<'_> {
         };
         let shared = Arc::clone(&self.visitor.shared);
         let since = Instant::now();
-        let handshake = timeout(self.patience, tls.accept(&mut self.client));
+        let address = self.visitor.client.ip();
+        let place = shared.handshakes.begin(address).map_err(|reason| End::new(reason, ""))?;
+        let patience = self.patience.min(shared.limits.handshake_wait);
+        let handshake = timeout(patience, place.unless_cut(tls.accept(&mut self.client)));
         let Some(result) = shared.closing.unless_begun(handshake).await else {
             // It could not read any words.
             return Err(End::new(Reason::Shutdown, "in the TLS handshake"));
         };
         self.patience = self.patience.saturating_sub(since.elapsed());
         match result {
-            Ok(Ok(accepted)) => Ok(self.accepted(accepted)),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(accepted))) => Ok(self.accepted(accepted)),
+            Ok(None) => {
+                Err(End::new(Reason::LimitHandshakes, "for a newcomer from another address"))
+            }
+            Ok(Some(Err(error))) => {
                 // Unread input would turn the close into a reset, which eats the alert.
                 self.client.close_and_drain(GOODBYE).await;
                 Err(End::new(tls_reason(&error), error))

@@ -1,6 +1,9 @@
 //! What a client may not do before login, and how many may come.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use e2e::{
     cases,
@@ -11,6 +14,7 @@ use e2e::{
     stub::Stub,
 };
 use testkit::{
+    mail_clients::{ImapClient, Security},
     scripted::Client,
     wire::{Trust, Wire},
 };
@@ -24,6 +28,8 @@ pub(crate) fn cases() -> Vec<Case> {
         an_address_that_has_its_share_does_not_keep_others_out,
         an_address_that_logs_in_too_often_does_not_keep_others_out,
         a_full_house_takes_nobody_until_somebody_leaves,
+        silent_handshakes_of_one_address_do_not_keep_others_out,
+        handshakes_in_flight_give_way_to_a_quiet_address_and_end_by_themselves,
     ]
 }
 
@@ -198,4 +204,57 @@ fn a_full_house_takes_nobody_until_somebody_leaves(_: &House) {
     drop(held.pop());
     let again = testkit::wait::poll(e2e::door::SOON, || greeted(ELSEWHERE, door.imap).ok());
     assert!(again.is_some());
+}
+
+/// A connection from a loopback address that says nothing.
+fn silent(from: Ipv4Addr, port: u16) -> Wire {
+    use std::net::SocketAddr;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    let mut wire = Wire::over(socket.into()).unwrap();
+    wire.set_deadline(Duration::from_secs(15));
+    wire
+}
+
+/// Under TLS, by STARTTLS and from the first byte.
+fn assert_tls(door: &Door) {
+    let trust = Trust::Anything;
+    let mut tls = Client::connect_tls(("127.0.0.1", door.imaps), "localhost", &trust).unwrap();
+    tls.set_deadline(e2e::door::SOON);
+    assert!(tls.read_line().unwrap().starts_with("* OK"));
+    let security = Security::StartTls(trust);
+    ImapClient::connect(("127.0.0.1", door.imap), &security).unwrap();
+}
+
+fn silent_handshakes_of_one_address_do_not_keep_others_out(_: &House) {
+    let stub = echo();
+    let limits = "[limits]\nconnections_per_address = 0\nhandshakes = 256\n";
+    let door = opened(&stub, &format!("{limits}handshakes_per_address = 0\n"));
+    let _held: Vec<_> = (0..256).map(|_| silent(ELSEWHERE, door.imaps)).collect();
+    // The 257th is one too many of the address that has the most.
+    assert!(silent(ELSEWHERE, door.imaps).read_to_end().unwrap_or_default().is_empty());
+    door.line(|line| line.contains("reason=limit-handshakes"));
+    assert_tls(&door);
+}
+
+fn handshakes_in_flight_give_way_to_a_quiet_address_and_end_by_themselves(_: &House) {
+    let stub = echo();
+    let limits = "[limits]\nhandshakes_per_address = 2\nhandshake_wait = \"2s\"\n";
+    let door = opened(&stub, limits);
+    // A handshake behind STARTTLS counts like another.
+    let mut starting = greeted(ELSEWHERE, door.imap).unwrap();
+    starting.send(b"s STARTTLS\r\n").unwrap();
+    assert!(starting.read_line().unwrap().unwrap().starts_with(b"s OK"));
+    let mut waiting = silent(ELSEWHERE, door.imaps);
+    let began = Instant::now();
+    assert!(silent(ELSEWHERE, door.imaps).read_to_end().unwrap_or_default().is_empty());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    door.line(|line| line.contains("reason=limit-handshakes"));
+    assert_tls(&door);
+    // Whoever says nothing is cut, and long before `client_wait`.
+    assert!(waiting.read_to_end().unwrap_or_default().is_empty());
+    assert!(starting.read_to_end().unwrap_or_default().is_empty());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    door.line(|line| line.contains("reason=client-timeout") && line.contains("handshake"));
 }

@@ -118,6 +118,12 @@ table! {
         "sessions_per_user" = sessions_per_user: u32,
         /// How long we wait for a client before its login, in all.
         "client_wait" = client_wait: Duration,
+        /// TLS handshakes in flight in all; 0 is no limit.
+        "handshakes" = handshakes: u32,
+        /// TLS handshakes in flight from one address; 0 is no limit.
+        "handshakes_per_address" = handshakes_per_address: u32,
+        /// What a TLS handshake may take.
+        "handshake_wait" = handshake_wait: Duration,
         /// The silence that ends a session.
         "idle" = idle: Duration,
         /// The time over which the many clients of a back end that dies are told so.

@@ -38,6 +38,12 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         longest_wait: table.longest_login_wait.or(defaults.longest_wait),
         failure_delay: table.failure_delay.or(defaults.failure_delay),
         client_wait: wait(&table.client_wait, defaults.client_wait, reader),
+        handshakes: count(&table.handshakes, defaults.handshakes),
+        handshakes_per_address: count(
+            &table.handshakes_per_address,
+            defaults.handshakes_per_address,
+        ),
+        handshake_wait: wait(&table.handshake_wait, defaults.handshake_wait, reader),
         idle: wait(&table.idle, defaults.idle, reader),
         disconnect_spread: table.disconnect_spread.or(defaults.disconnect_spread),
     };
