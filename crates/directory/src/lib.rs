@@ -14,6 +14,7 @@ mod rules;
 mod settings;
 mod sources;
 mod store;
+pub mod tokens;
 
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
 pub use chain::SourceFigures;

@@ -18,6 +18,8 @@ mod judging;
 mod passwords;
 #[path = "all/table.rs"]
 mod table;
+#[path = "all/tokens.rs"]
+mod tokens;
 
 use std::{path::Path, time::Duration};
 
