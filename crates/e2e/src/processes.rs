@@ -11,6 +11,15 @@ pub fn status(pid: u32, name: &str) -> String {
 
 /// The memory that a process has in use, in bytes.
 pub fn resident(pid: u32) -> usize {
-    let text = status(pid, "VmRSS");
+    bytes(pid, "VmRSS")
+}
+
+/// The most that it ever had in use, in bytes.
+pub fn peak(pid: u32) -> usize {
+    bytes(pid, "VmHWM")
+}
+
+fn bytes(pid: u32, name: &str) -> usize {
+    let text = status(pid, name);
     text.strip_suffix(" kB").unwrap().trim().parse::<usize>().unwrap() << 10
 }

@@ -153,7 +153,8 @@ impl Wire {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
             Err(error) => return Err(error),
         };
-        self.buffer.extend(room.into_iter().take(count));
+        room.truncate(count);
+        self.buffer.append(&mut room);
         Ok(count > 0)
     }
 
@@ -202,7 +203,8 @@ impl Wire {
                 return Err(self.cut_short());
             }
         }
-        Ok(self.buffer.drain(..count).collect())
+        let rest = self.buffer.split_off(count);
+        Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
     /// All bytes until the peer closes.

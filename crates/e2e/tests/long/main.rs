@@ -8,15 +8,30 @@
 )]
 
 mod crowd;
+mod death;
+mod hostile;
+mod large;
 mod modules;
 mod patience;
+mod refusals;
 
 use std::process::ExitCode;
 
-/// One after the other counts its time alone; the patient one only waits.
-const THREADS: usize = 2;
+/// Most of them count time or memory.
+const THREADS: usize = 1;
 
 fn main() -> ExitCode {
-    let cases = [crowd::cases(), modules::cases(), patience::cases()];
+    if let Some(port) = crowd::stub_port(std::env::args()) {
+        return crowd::serve_stub(port);
+    }
+    let cases = [
+        crowd::cases(),
+        death::cases(),
+        hostile::cases(),
+        large::cases(),
+        modules::cases(),
+        refusals::cases(),
+        patience::cases(),
+    ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }
