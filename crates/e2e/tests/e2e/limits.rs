@@ -231,9 +231,8 @@ fn silent_handshakes_of_one_address_do_not_keep_others_out(_: &House) {
     let stub = echo();
     let limits = "[limits]\nconnections_per_address = 0\nhandshakes = 256\n";
     let door = opened(&stub, &format!("{limits}handshakes_per_address = 0\n"));
-    let _held: Vec<_> = (0..256).map(|_| silent(ELSEWHERE, door.imaps)).collect();
-    // The 257th is one too many of the address that has the most.
-    assert!(silent(ELSEWHERE, door.imaps).read_to_end().unwrap_or_default().is_empty());
+    // One too many, of the address that has the most; which one is met is for the scheduler to say.
+    let _held: Vec<_> = (0..257).map(|_| silent(ELSEWHERE, door.imaps)).collect();
     door.line(|line| line.contains("reason=limit-handshakes"));
     assert_tls(&door);
 }
@@ -246,15 +245,16 @@ fn handshakes_in_flight_give_way_to_a_quiet_address_and_end_by_themselves(_: &Ho
     let mut starting = greeted(ELSEWHERE, door.imap).unwrap();
     starting.send(b"s STARTTLS\r\n").unwrap();
     assert!(starting.read_line().unwrap().unwrap().starts_with(b"s OK"));
-    let mut waiting = silent(ELSEWHERE, door.imaps);
     let began = Instant::now();
-    assert!(silent(ELSEWHERE, door.imaps).read_to_end().unwrap_or_default().is_empty());
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // Of the three one has no place; which one is for the scheduler to say.
+    let others = [silent(ELSEWHERE, door.imaps), silent(ELSEWHERE, door.imaps)];
     door.line(|line| line.contains("reason=limit-handshakes"));
     assert_tls(&door);
     // Whoever says nothing is cut, and long before `client_wait`.
-    assert!(waiting.read_to_end().unwrap_or_default().is_empty());
-    assert!(starting.read_to_end().unwrap_or_default().is_empty());
+    for mut silent in others.into_iter().chain([starting]) {
+        assert!(silent.read_to_end().unwrap_or_default().is_empty());
+    }
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     door.line(|line| line.contains("reason=client-timeout") && line.contains("handshake"));
+    assert_eq!(door.log_text().matches("reason=limit-handshakes").count(), 1);
 }
