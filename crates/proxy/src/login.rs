@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
     pub(crate) client_ip: IpAddr,
     /// Where the client connected to, if a source asks for it.
     pub(crate) server_ip: Option<IpAddr>,
+    /// The name that the client asked for by TLS.
+    pub(crate) server_name: Option<Arc<str>>,
 }
 
 /// Somebody let in.
@@ -235,7 +237,7 @@ async fn ask(
         protocol,
         client_ip: Some(attempt.client_ip),
         server_ip: attempt.server_ip,
-        server_name: None,
+        server_name: attempt.server_name.clone(),
     };
     let route = match shared.directory.admit(&query, &offered.proof, attempt.number).await {
         Ok(Verdict::Admit(route)) => route,

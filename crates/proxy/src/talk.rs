@@ -178,6 +178,11 @@ impl Talk<'_> {
         End::new(reason, "")
     }
 
+    /// The name that the client asked for by TLS, by its own word or a proxy's where that counts.
+    fn asked_for(&self) -> Option<&DnsName> {
+        self.claims.server_name.as_ref().or(self.server_name.as_ref())
+    }
+
     /// Where the client connected to, by its own word or a proxy's where that counts.
     fn connected(&self) -> Result<SocketAddr, End> {
         match self.claims.connected.or(self.visitor.connected) {
@@ -195,6 +200,7 @@ impl Talk<'_> {
             number,
             client_ip: self.claims.client.unwrap_or(self.visitor.client).ip(),
             server_ip: if asked { Some(self.connected()?.ip()) } else { None },
+            server_name: self.asked_for().map(|name| name.as_str().into()),
         })
     }
 
@@ -217,7 +223,7 @@ impl Talk<'_> {
             client: claims.client.unwrap_or(visitor.client),
             connected,
             forward: claims.forward.clone(),
-            server_name: claims.server_name.as_ref().or(self.server_name.as_ref()).cloned(),
+            server_name: self.asked_for().cloned(),
             session: session.ok_or_else(|| End::new(Reason::Internal, "no session name"))?,
             transport: claims.transport.unwrap_or(private),
             ttl,

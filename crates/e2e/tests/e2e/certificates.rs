@@ -36,6 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
         cyrus_believes_our_certificate_and_lets_in_whom_we_name,
         a_back_end_that_does_not_believe_our_certificate_lets_nobody_in,
         the_name_that_a_client_asks_for_reaches_the_back_end,
+        a_source_can_be_asked_by_the_name_that_a_client_asks_for,
     ]
 }
 
@@ -381,5 +382,34 @@ fn the_name_that_a_client_asks_for_reaches_the_back_end(_: &House) {
         let told = format!("\"x-connected-name\" \"{name}\"");
         let heard = stub.heard();
         assert_eq!(heard.matches(&told).count(), 2, "{heard}");
+    }
+}
+
+fn a_source_can_be_asked_by_the_name_that_a_client_asks_for(_: &House) {
+    let greeting = |name: &'static str| {
+        Stub::start(move |mut talk| {
+            talk.send("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN] ready\r\n")?;
+            loop {
+                let line = talk.line()?;
+                let (tag, _) = line.split_once(' ').unwrap_or((&line, ""));
+                talk.send(&format!("{tag} OK [CAPABILITY IMAP4rev1] {name}\r\n"))?;
+            }
+        })
+    };
+    let (one, two) = (greeting("behind one"), greeting("behind two"));
+    let map = TempDir::new().unwrap();
+    let path = map.path().join("map");
+    fs::write(&path, "ann@one.example.org: a\nann@two.example.org: b\n").unwrap();
+    let rest = e2e::door::backend("a", one.port(), one.port())
+        + &e2e::door::backend("b", two.port(), two.port())
+        + &format!(
+            "[[directory]]\nsource = \"file\"\nfile = {path:?}\nkeys = [\"{{user}}@{{server_name}}\"]\n"
+        );
+    let door = Door::open(&e2e::door::usual(&rest));
+    for name in ["one", "two"] {
+        let login = format!("l LOGIN ann {}\r\nc LOGOUT\r\n", password("asked"));
+        let asked = format!("{name}.example.org");
+        let said = s_client(door.imaps, &["-servername", &asked], &login);
+        assert!(said.contains(&format!("c OK [CAPABILITY IMAP4rev1] behind {name}")), "{said}");
     }
 }
