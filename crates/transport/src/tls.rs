@@ -10,6 +10,7 @@ mod hints;
 #[cfg(feature = "legacy-tls")]
 mod legacy;
 mod own;
+mod resume;
 mod server;
 pub(crate) mod session;
 

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use testkit::{
     certs::{Authority, KeyKind},
     mail_clients::{ImapClient, Security},
+    scripted::Client,
     servers::{
         Service,
         cyrus::{Cyrus, CyrusOptions},
@@ -33,6 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
         who_has_no_good_certificate_does_not_come_in_by_it,
         a_listener_that_requires_a_certificate_takes_nobody_without,
         a_user_comes_in_by_certificate_again_when_his_session_is_resumed,
+        dovecot_believes_our_certificate_and_lets_in_whom_we_name,
         cyrus_believes_our_certificate_and_lets_in_whom_we_name,
         a_back_end_that_does_not_believe_our_certificate_lets_nobody_in,
         the_name_that_a_client_asks_for_reaches_the_back_end,
@@ -313,6 +315,50 @@ fn assert_both_come_in(papers: &Papers, door: &Door, people: &[&Person]) {
 
 fn people(names: [&str; 2]) -> [Person; 2] {
     names.map(|name| Person { name: name.to_owned(), password: password(name) })
+}
+
+fn dovecot_believes_our_certificate_and_lets_in_whom_we_name(_: &House) {
+    let (papers, ours) = (Papers::new(), Papers::new());
+    let proxies = ours.path("proxies");
+    fs::write(&proxies, "posthouse:::::::nopassword\n").unwrap();
+    let extra = format!(
+        "ssl_ca = <{}
+ssl_require_crl = no
+ssl_verify_client_cert = yes
+auth_ssl_username_from_cert = yes
+ssl_cert_username_field = commonName
+auth_mechanisms = plain login external
+passdb {{
+  driver = passwd-file
+  master = yes
+  mechanisms = external
+  args = {}
+  result_success = continue
+}}
+",
+        shown(&ours.ca()),
+        shown(&proxies),
+    );
+    let dovecot = Dovecot::start(DovecotOptions { extra, ..DovecotOptions::default() }).unwrap();
+    let people = people(["papersanna", "papersbert"]);
+    for person in &people {
+        dovecot.add_user(&person.name, &person.password).unwrap();
+    }
+    let people = people.each_ref();
+    let ca = dovecot.certificates().ca;
+    for (tls, imap, pop3) in
+        [("implicit", Service::Imaps, Service::Pop3s), ("starttls", Service::Imap, Service::Pop3)]
+    {
+        let rest = believing(&ours, tls, &ca, dovecot.port(imap), dovecot.port(pop3));
+        let door = Door::open(&asking(&papers, BOTH, &(rest + &knowing(&papers, &people))));
+        assert_both_come_in(&papers, &door, &people);
+        let log = dovecot.log_text();
+        assert!(log.contains("method=EXTERNAL") && log.contains("user=<papersanna>"), "{log}");
+    }
+    // Nobody gets in as our certificate by a password, nor on another's behalf.
+    let mut client = Client::connect(("127.0.0.1", dovecot.port(Service::Imap))).unwrap();
+    client.read_line().unwrap();
+    client.ask("l LOGIN papersanna*posthouse x", "l NO").unwrap();
 }
 
 fn cyrus_believes_our_certificate_and_lets_in_whom_we_name(_: &House) {

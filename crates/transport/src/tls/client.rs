@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
-        ResolvesClientCert, Resumption, WebPkiServerVerifier,
+        ClientSessionStore, Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -23,13 +23,11 @@ use super::{
     files::{CertificateFiles, TlsFileError, read_certificates},
     hints,
     own::OwnCertificate,
+    resume::{Asked, Sessions},
 };
 
 /// Whether back ends can be spoken to in TLS 1.0 and 1.1: the feature `legacy-tls` was built in.
 pub const LEGACY: bool = cfg!(feature = "legacy-tls");
-
-/// TLS sessions remembered for resumption, over all back ends.
-const SESSIONS: usize = 1024;
 
 /// How a back end's certificate is judged.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -110,12 +108,13 @@ impl ClientTls {
         Err(ClientTlsError::NoLegacy)
     }
 
-    /// Prepares TLS 1.2 and 1.3 towards a back end. Sessions are remembered and resumed.
+    /// Prepares TLS 1.2 and 1.3 towards a back end. Sessions are remembered and resumed, until it asks for
+    /// a certificate.
     ///
     /// # Errors
     /// [`ClientTlsError`] if the roots cannot be had.
     pub fn new(verify: &Verify) -> Result<Self, ClientTlsError> {
-        let library = Library::Rustls(Arc::new(config(verify)?));
+        let library = Library::Rustls(Arc::new(config(verify, None)?));
         Ok(Self { library, own: None })
     }
 
@@ -128,9 +127,8 @@ impl ClientTls {
         files: &CertificateFiles,
     ) -> Result<Self, ClientTlsError> {
         let own = Arc::new(OwnCertificate::load(files)?);
-        let mut config = config(verify)?;
-        config.client_auth_cert_resolver = Arc::clone(&own) as Arc<dyn ResolvesClientCert>;
-        Ok(Self { library: Library::Rustls(Arc::new(config)), own: Some(own) })
+        let library = Library::Rustls(Arc::new(config(verify, Some(Arc::clone(&own)))?));
+        Ok(Self { library, own: Some(own) })
     }
 
     /// Follows the files of our own certificate for ever; done at once where there is none.
@@ -151,7 +149,10 @@ impl ClientTls {
     }
 }
 
-pub(super) fn config(verify: &Verify) -> Result<ClientConfig, ClientTlsError> {
+pub(super) fn config(
+    verify: &Verify,
+    own: Option<Arc<OwnCertificate>>,
+) -> Result<ClientConfig, ClientTlsError> {
     let provider = Arc::new(default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match verify {
         Verify::Nothing => Arc::new(Pinned { pins: None, provider: Arc::clone(&provider) }),
@@ -171,7 +172,9 @@ pub(super) fn config(verify: &Verify) -> Result<ClientConfig, ClientTlsError> {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    let sessions = Arc::new(Sessions::new());
+    config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<dyn ClientSessionStore>);
+    config.client_auth_cert_resolver = Arc::new(Asked { sessions, own });
     Ok(config)
 }
 

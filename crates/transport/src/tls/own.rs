@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use rustls::{SignatureScheme, client::ResolvesClientCert, sign::CertifiedKey};
+use rustls::sign::CertifiedKey;
 
 use super::files::{CertificateFiles, Stamps, TlsFileError, follow, read_key_pair, stamps};
 
@@ -37,15 +37,9 @@ impl OwnCertificate {
         })
         .await;
     }
-}
 
-impl ResolvesClientCert for OwnCertificate {
-    /// Shown whatever authorities the back end names: whether it believes us is its own to say.
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.pair.load_full())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
+    /// Both, as they are now.
+    pub(super) fn pair(&self) -> Arc<CertifiedKey> {
+        self.pair.load_full()
     }
 }

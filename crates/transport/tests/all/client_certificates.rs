@@ -12,7 +12,9 @@ use rcgen::{
     Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
     string::BmpString,
 };
-use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, HandshakeKind, SupportedProtocolVersion, server::ClientCertVerifierBuilder,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use transport::tls::{
     Accepted, CertificateFiles, ClientCertificates, ClientTls, NamesNobody, ServerSettings,
@@ -341,8 +343,18 @@ fn authorities_that_cannot_be_used_are_named() {
     }
 }
 
-/// A back end that asks for a certificate of this authority.
+/// A back end that requires a certificate of this authority.
 fn back_end(authority: &Authority, keys: &Keys) -> rustls::ServerConfig {
+    asking(authority, keys, rustls::ALL_VERSIONS, |verifier| verifier)
+}
+
+/// A back end that asks for a certificate of this authority.
+fn asking(
+    authority: &Authority,
+    keys: &Keys,
+    versions: &[&'static SupportedProtocolVersion],
+    how: fn(ClientCertVerifierBuilder) -> ClientCertVerifierBuilder,
+) -> rustls::ServerConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -351,9 +363,9 @@ fn back_end(authority: &Authority, keys: &Keys) -> rustls::ServerConfig {
         Arc::clone(&provider),
     );
     rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_client_cert_verifier(how(verifier).build().unwrap())
         .with_single_cert(
             vec![keys.certificate()],
             PrivateKeyDer::from_pem_file(&keys.files.key).unwrap(),
@@ -382,6 +394,31 @@ async fn a_back_end_that_asks_is_shown_our_certificate_as_it_is_in_its_files_now
     let following = tokio::spawn(ours.clone().follow_files());
     within(async { while call(&ours, server.clone(), "localhost").await.0.is_err() {} }).await;
     following.abort();
+}
+
+#[tokio::test]
+async fn a_back_end_that_asks_for_a_certificate_is_never_asked_to_resume_a_session() {
+    let (authority, keys) = (Authority::new(), Keys::new(&["localhost"]));
+    let own = Keys::new(&["unused"]);
+    let pair = authority.sign(&naming(&[utf8("posthouse")], &[]));
+    own.put(&own.files.key, &pair.key);
+    own.put(&own.files.certificate, &pair.certificate);
+    let believing = Verify::Roots { file: Some(keys.files.certificate.clone()) };
+    let asks = ClientCertVerifierBuilder::allow_unauthenticated;
+    for versions in VERSIONS {
+        let mut server = asking(&authority, &keys, versions, asks);
+        server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
+        for ours in [
+            ClientTls::new(&believing).unwrap(),
+            ClientTls::with_certificate(&believing, &own.files).unwrap(),
+        ] {
+            for _ in 0..3 {
+                let (result, kind) = call(&ours, server.clone(), "localhost").await;
+                result.unwrap();
+                assert_eq!(kind, Some(HandshakeKind::Full), "{versions:?}");
+            }
+        }
+    }
 }
 
 #[test]

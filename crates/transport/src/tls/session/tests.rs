@@ -49,7 +49,7 @@ impl Ours {
 }
 
 fn client() -> ClientConnection {
-    let mut config = client::config(&Verify::Nothing).unwrap();
+    let mut config = client::config(&Verify::Nothing, None).unwrap();
     config.enable_secret_extraction = true;
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
