@@ -6,6 +6,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use model::{BackendName, CanonicalUser, Proof, Reason, Route, Target, UserName};
+use transport::tls::ClientTlsError;
 
 use crate::{
     Backends, BadName, DependsOn, FileProblem, Query, Rules, Settings, Store, StoreError,
@@ -77,6 +78,9 @@ pub enum SourceProblem {
     /// The embedded store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What TLS towards it needs cannot be used.
+    #[error(transparent)]
+    Tls(#[from] ClientTlsError),
     /// Its template is not configured.
     #[error("its template `{0}` is not a configured back end")]
     Template(BackendName),

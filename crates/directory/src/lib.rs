@@ -6,6 +6,7 @@
 mod answer;
 mod chain;
 mod directory;
+mod http;
 mod judge;
 mod lines;
 pub mod passwords;
@@ -19,6 +20,7 @@ pub mod tokens;
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
 pub use chain::SourceFigures;
 pub use directory::{Directory, OpenError, Refused, SourceProblem, Unavailable, Verdict};
+pub use http::{HttpField, HttpServer, InvalidField, InvalidUrl, Url};
 pub use lines::LineProblem;
 pub use query::{DependsOn, InvalidTemplate, Keys, Placeholder, Query, Template};
 pub use rules::{BadName, InvalidRules, Rewrite, RuleSettings, Rules, StripDomain};
@@ -26,6 +28,7 @@ pub use settings::{Gives, OnError, Settings, SourceKind, SourceSettings};
 pub use sources::{
     cached::{CacheSettings, Figures},
     file::{FileFormat, FileProblem, FileSettings, Problems},
+    http::{HttpContract, HttpMethod, HttpSettings},
     r#static::StaticSettings,
 };
 pub use store::{

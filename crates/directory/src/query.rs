@@ -20,12 +20,14 @@ pub struct Query {
     pub server_ip: Option<IpAddr>,
     /// The name that the client asked for by TLS (SNI).
     pub server_name: Option<Arc<str>>,
+    /// Whether he came by TLS.
+    pub tls: bool,
 }
 
 impl Query {
     /// A question that nobody's connection stands behind.
     pub fn without_client(user: CanonicalUser, protocol: Protocol) -> Self {
-        Self { user, protocol, client_ip: None, server_ip: None, server_name: None }
+        Self { user, protocol, client_ip: None, server_ip: None, server_name: None, tls: false }
     }
 
     /// The value of a placeholder; empty where there is none. `key` is the key that is being tried.
@@ -41,6 +43,7 @@ impl Query {
             Placeholder::ClientIp => address(self.client_ip),
             Placeholder::ServerIp => address(self.server_ip),
             Placeholder::ServerName => self.server_name.as_deref().unwrap_or_default().into(),
+            Placeholder::Tls => if self.tls { "on" } else { "" }.into(),
         }
     }
 }
@@ -64,11 +67,13 @@ pub enum Placeholder {
     ServerIp,
     /// The name that the client asked for by TLS.
     ServerName,
+    /// `on` if the client came by TLS; nothing if not.
+    Tls,
 }
 
 impl Placeholder {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::User,
         Self::Local,
         Self::Domain,
@@ -77,6 +82,7 @@ impl Placeholder {
         Self::ClientIp,
         Self::ServerIp,
         Self::ServerName,
+        Self::Tls,
     ];
 
     /// Its name in settings.
@@ -90,6 +96,7 @@ impl Placeholder {
             Self::ClientIp => "client_ip",
             Self::ServerIp => "server_ip",
             Self::ServerName => "server_name",
+            Self::Tls => "tls",
         }
     }
 
@@ -127,6 +134,7 @@ impl DependsOn {
             client_ip: query.client_ip.filter(|_| keep(Placeholder::ClientIp)),
             server_ip: query.server_ip.filter(|_| keep(Placeholder::ServerIp)),
             server_name: query.server_name.clone().filter(|_| keep(Placeholder::ServerName)),
+            tls: query.tls && keep(Placeholder::Tls),
         }
     }
 }
@@ -155,8 +163,8 @@ pub enum InvalidTemplate {
     Brace,
     /// There is no such placeholder.
     #[error(
-        "`{0}` is no placeholder; there are user, local, domain, key, protocol, client_ip, server_ip \
-         and server_name"
+        "`{0}` is no placeholder; there are user, local, domain, key, protocol, client_ip, server_ip, \
+         server_name and tls"
     )]
     Unknown(String),
 }
@@ -257,6 +265,7 @@ mod tests {
             client_ip: Some("192.0.2.1".parse().unwrap()),
             server_ip: None,
             server_name: Some("mail.example.org".into()),
+            tls: true,
         }
     }
 
@@ -267,8 +276,9 @@ mod tests {
 
     #[test]
     fn a_template_names_the_parts_of_a_question() {
-        let all = "{user} {local} {domain} {key} {protocol} {client_ip} {server_ip} {server_name}";
-        let expected = "a@b@c a@b c the key imap 192.0.2.1  mail.example.org";
+        let all =
+            "{user} {local} {domain} {key} {protocol} {client_ip} {server_ip} {server_name} {tls}";
+        let expected = "a@b@c a@b c the key imap 192.0.2.1  mail.example.org on";
         assert_eq!(rendered(all, "a@b@c"), expected);
         assert_eq!(rendered("{local}|{domain}", "alice"), "alice|");
         assert_eq!(rendered("{{{user}}} }}{{", "alice"), "{alice} }{");

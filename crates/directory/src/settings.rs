@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use model::BackendName;
 
 use crate::{
-    CacheSettings, FileFormat, FileSettings, Keys, KnownBackend, Rules, StaticSettings,
-    passwords::PasswordSettings,
+    CacheSettings, FileFormat, FileSettings, HttpSettings, Keys, KnownBackend, Rules,
+    StaticSettings, passwords::PasswordSettings,
 };
 
 /// All that the directory has to know, from the configuration.
@@ -91,6 +91,8 @@ pub enum OnError {
 pub enum SourceKind {
     /// A text map or TOML file.
     File(FileSettings),
+    /// A server that is asked by HTTP.
+    Http(HttpSettings),
     /// One answer for everybody.
     Static(StaticSettings),
     /// The embedded store in the state folder.
@@ -101,6 +103,7 @@ impl SourceKind {
     /// Whether it is asked over a network, so that what it says is remembered.
     pub fn is_remote(&self) -> bool {
         match self {
+            Self::Http(_) => true,
             Self::File(_) | Self::Static(_) | Self::Table => false,
         }
     }
@@ -110,7 +113,7 @@ impl SourceKind {
         match self {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Static(_) => false,
-            Self::Table => true,
+            Self::Http(_) | Self::Table => true,
         }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Nothing here knows the order of a chain or turns an answer into a route.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "until the first source over a network"))]
 pub(crate) mod cached;
+pub(crate) mod fields;
 pub(crate) mod file;
+pub(crate) mod http;
 pub(crate) mod r#static;
 pub(crate) mod table;
 
-use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use model::{CanonicalUser, Reason, Secret, UserName};
 
@@ -84,7 +85,6 @@ pub(crate) enum Said {
     Found(Found),
     /// It does not know the user.
     Unknown,
-    #[cfg_attr(not(test), expect(dead_code, reason = "until the first source over a network"))]
     /// It has judged the password that came with the question, and found it wrong, or the user, or both.
     Refused {
         /// Whether the client has to wait before it tries again; none where it may not try again.
@@ -145,7 +145,6 @@ impl Question {
 pub(crate) struct Offer {
     /// The password.
     pub(crate) password: Secret,
-    #[expect(dead_code, reason = "until the first source over a network")]
     /// The how manieth attempt of this connection it is, from 1.
     pub(crate) attempt: u32,
 }
@@ -181,7 +180,6 @@ pub(crate) struct Around {
 #[derive(Debug)]
 pub(crate) enum Source {
     File(file::File),
-    #[expect(dead_code, reason = "until the first source over a network")]
     Remote(Box<cached::Cached>),
     Static(r#static::Static),
     Table(table::Table),
@@ -206,6 +204,10 @@ impl Source {
                 template: template.cloned(),
                 homes: settings.gives == Gives::Home,
             })?)),
+            SourceKind::Http(http) => {
+                let http = Arc::new(http::Http::new(http, Arc::clone(&around.backends))?);
+                Ok(Self::remote(settings, |_| http))
+            }
             SourceKind::Static(fixed) => {
                 around.backends.check(&fixed.answer.place, template)?;
                 Ok(Self::Static(r#static::Static(fixed.clone())))
@@ -217,6 +219,21 @@ impl Source {
                 };
                 Ok(Self::Table(table::Table(store)))
             }
+        }
+    }
+
+    /// A source with a memory before it.
+    fn remote(
+        settings: &SourceSettings,
+        make: impl FnOnce(cached::Forgetter) -> Arc<dyn Remote>,
+    ) -> Self {
+        let made =
+            cached::Cached::new(settings.name.as_str().into(), &settings.cache, |forgetter| {
+                Ok::<_, Infallible>(make(forgetter))
+            });
+        match made {
+            Ok(cached) => Self::Remote(Box::new(cached)),
+            Err(never) => match never {},
         }
     }
 

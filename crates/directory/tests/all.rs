@@ -12,6 +12,8 @@
 mod chain;
 #[path = "all/file.rs"]
 mod file;
+#[path = "all/http.rs"]
+mod http;
 #[path = "all/judging.rs"]
 mod judging;
 #[path = "all/passwords.rs"]

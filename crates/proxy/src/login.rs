@@ -45,6 +45,8 @@ pub(crate) struct Attempt {
     pub(crate) server_ip: Option<IpAddr>,
     /// The name that the client asked for by TLS.
     pub(crate) server_name: Option<Arc<str>>,
+    /// Whether it came by TLS.
+    pub(crate) tls: bool,
 }
 
 /// Somebody let in.
@@ -238,6 +240,7 @@ async fn ask(
         client_ip: Some(attempt.client_ip),
         server_ip: attempt.server_ip,
         server_name: attempt.server_name.clone(),
+        tls: attempt.tls,
     };
     let route = match shared.directory.admit(&query, &offered.proof, attempt.number).await {
         Ok(Verdict::Admit(route)) => route,

@@ -201,6 +201,7 @@ impl Talk<'_> {
             client_ip: self.claims.client.unwrap_or(self.visitor.client).ip(),
             server_ip: if asked { Some(self.connected()?.ip()) } else { None },
             server_name: self.asked_for().map(|name| name.as_str().into()),
+            tls: self.client.tls_version().is_some(),
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod connect;
 mod converse;
+mod duplex;
 mod join;
 mod listen;
 mod scratch;
@@ -15,6 +16,7 @@ pub mod tls;
 
 pub use connect::{ConnectFailure, NoLocalPort, connect};
 pub use converse::{Lost, converse};
+pub use duplex::Duplex;
 pub use join::{Direction, Ended, Pair, Standing, Watch};
 pub use listen::{Listener, bind};
 pub use sources::{PortsUsed, Sources, try_source, usable_ports};

@@ -140,6 +140,7 @@ fn backend(backend: &backends::BackendSettings) -> BackendLine {
 fn source(source: &directory::SourceSettings) -> SourceLine {
     let (kind, what) = match &source.kind {
         SourceKind::File(file) => ("file", Some(file.path.display().to_string())),
+        SourceKind::Http(http) => ("http", Some(http.server.url.origin())),
         SourceKind::Static(answer) => ("static", Some(answer.answer.to_string())),
         SourceKind::Table => ("table", None),
     };

@@ -1,6 +1,7 @@
 //! The shape of the configuration file: every table, every key, and the type of its value. Nothing
 //! here decides what follows from them; `check` does.
 
+mod http;
 mod source;
 
 use std::{
@@ -15,6 +16,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table};
 
+pub(super) use self::http::{Contract, HttpSource, Method, header};
 pub(super) use self::source::{
     Cache, Common, FileSource, Gives, OnError, SOURCE_WORDS, Source, SourceShape, StaticSource,
     Verify,

@@ -75,7 +75,9 @@ fn every_error_word_is_explained() {
 #[test]
 fn every_key_of_the_configuration_is_explained() {
     let page = page("configuration.md");
-    let shape = [include_str!("file.rs"), include_str!("file/source.rs")].concat();
+    let shape =
+        [include_str!("file.rs"), include_str!("file/source.rs"), include_str!("file/http.rs")]
+            .concat();
     // `"key" = field: Type,` in the tables; words are `"word" = Variant,`.
     let key = |line: &str| {
         let (key, rest) = line.trim().strip_prefix('"')?.split_once("\" = ")?;

@@ -9,7 +9,7 @@ use super::*;
 
 /// The repository's folder of example configurations.
 fn examples(kind: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/config").join(kind);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(kind);
     let mut files: Vec<_> =
         fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
@@ -50,7 +50,7 @@ address = \"10.0.0.1\"
 
 #[test]
 fn every_valid_example_is_accepted_without_a_word() {
-    let files = examples("valid");
+    let files = examples("config/valid");
     assert!(files.len() >= 8, "{files:?}");
     for file in files {
         match load(&file, &around(Purpose::Act)) {
@@ -65,7 +65,7 @@ fn every_valid_example_is_accepted_without_a_word() {
 
 #[test]
 fn every_invalid_example_is_refused_with_the_words_it_expects() {
-    let files = examples("invalid");
+    let files = examples("config/invalid");
     assert!(files.len() >= 20, "{files:?}");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
@@ -78,6 +78,19 @@ fn every_invalid_example_is_refused_with_the_words_it_expects() {
         };
         for words in expected {
             assert!(shown.contains(words), "{}: no `{words}` in\n{shown}", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_example_of_a_source_is_accepted_while_nobody_answers() {
+    let files = examples("sources");
+    assert!(!files.is_empty());
+    for file in files {
+        match load(&file, &around(Purpose::Check)) {
+            Ok(_) => {}
+            Err(Unusable::Mistaken(mistakes)) => panic!("{}", mistakes.render(false)),
+            Err(error) => panic!("{error}"),
         }
     }
 }

@@ -12,7 +12,7 @@ use nix::unistd::{User, getgrouplist};
 
 use crate::config::{
     Purpose, Surroundings,
-    file::File,
+    file::{File, SourceShape},
     mistake::Mistake,
     read::{At, Field, Reader},
 };
@@ -50,7 +50,8 @@ fn read_as_user(file: &File) -> impl Iterator<Item = (&At<PathBuf>, &'static str
     let for_backends =
         backends.flat_map(|(_, backend)| [&backend.ca_file, &backend.certificate, &backend.key]);
     let sources = file.directory.value().into_iter().flat_map(|tables| &tables.0);
-    let maps = sources.filter_map(|at| at.value.shape.as_ref()?.files());
+    let shapes = sources.filter_map(|at| at.value.shape.as_ref());
+    let maps = shapes.flat_map(SourceShape::files);
     let renewed = "it would not be read again when it changes";
     let needed = "posthouse would not start";
     let given = |then| move |field| Field::given(field).map(|at| (at, then));

@@ -403,7 +403,7 @@ fn secret(
 }
 
 /// The secret in a file, without the line end that editors leave behind it.
-fn secret_file(file: &At<PathBuf>, reader: &mut Reader<'_>) -> Option<Secret> {
+pub(super) fn secret_file(file: &At<PathBuf>, reader: &mut Reader<'_>) -> Option<Secret> {
     let read = || -> Result<Secret, String> {
         let mut bytes = fs::read(&file.value).map_err(|error| error.to_string())?;
         if bytes.ends_with(b"\n") {
@@ -431,7 +431,7 @@ fn secret_file(file: &At<PathBuf>, reader: &mut Reader<'_>) -> Option<Secret> {
 }
 
 /// Warns of a secret that everybody can read.
-fn warn_of_readers(file: &At<PathBuf>, reader: &mut Reader<'_>) {
+pub(super) fn warn_of_readers(file: &At<PathBuf>, reader: &mut Reader<'_>) {
     let mode = fs::metadata(&file.value).map_or(0, |data| data.permissions().mode());
     if mode & 0o004 != 0 {
         let title = format!("everybody on this machine can read {}", file.value.display());

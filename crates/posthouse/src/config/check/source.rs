@@ -1,5 +1,7 @@
 //! `[[directory]]`: what is asked where a user's mail is.
 
+mod http;
+
 use std::{ops::Range, path::PathBuf};
 
 use ::directory::{
@@ -30,7 +32,7 @@ pub(super) fn sources(
     let mut sources: Vec<SourceSettings> = Vec::new();
     let mut last: Option<(bool, &Range<usize>)> = None;
     for at in tables {
-        let Some(source) = source(at, backends, reader) else { continue };
+        let Some(source) = source(at, backends, purpose, reader) else { continue };
         if purpose.reads_files() {
             try_file(at, &source, &rules, backends, reader);
         }
@@ -61,6 +63,7 @@ pub(super) fn sources(
 fn source(
     at: &At<file::Source>,
     backends: &[Checked],
+    purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Option<SourceSettings> {
     let common = &at.value.common;
@@ -77,6 +80,7 @@ fn source(
     let shape = at.value.shape.as_ref()?;
     let kind = match shape {
         SourceShape::File(table) => SourceKind::File(file_source(at, table, reader)?),
+        SourceShape::Http(table) => http::server(at, table, purpose, reader)?,
         SourceShape::Static(table) => {
             static_source(at, table, backends, template.as_ref(), reader)?
         }

@@ -6,7 +6,7 @@ use ::directory::Template;
 use model::BackendName;
 use toml::{Spanned, de::DeValue};
 
-use super::words;
+use super::{HttpSource, words};
 use crate::config::read::{Field, Keyed, Listed, Read, Reader, table};
 
 table! {
@@ -114,19 +114,19 @@ macro_rules! kinds {
         /// A source's own keys.
         #[derive(Debug)]
         pub(in crate::config) enum SourceShape {
-            $($variant($table),)*
+            $($variant(Box<$table>),)*
         }
 
         impl SourceShape {
             fn new(word: SourceWord) -> Self {
                 match word {
-                    $(SourceWord::$variant => Self::$variant($table::default()),)*
+                    $(SourceWord::$variant => Self::$variant(Box::default()),)*
                 }
             }
 
             fn keyed(&mut self) -> &mut dyn Keyed {
                 match self {
-                    $(Self::$variant(table) => table,)*
+                    $(Self::$variant(table) => &mut **table,)*
                 }
             }
 
@@ -150,16 +150,18 @@ macro_rules! kinds {
 
 kinds! {
     "file" = File(FileSource),
+    "http" = Http(HttpSource),
     "static" = Static(StaticSource),
     "table" = Table(TableSource),
 }
 
 impl SourceShape {
-    /// The files that it is read from, each time it changes.
-    pub(in crate::config) fn files(&self) -> Option<&Field<PathBuf>> {
+    /// The files without which it cannot be opened.
+    pub(in crate::config) fn files(&self) -> Vec<&Field<PathBuf>> {
         match self {
-            Self::File(table) => Some(&table.file),
-            Self::Static(_) | Self::Table(_) => None,
+            Self::File(table) => vec![&table.file],
+            Self::Http(table) => vec![&table.ca_file, &table.certificate, &table.key],
+            Self::Static(_) | Self::Table(_) => Vec::new(),
         }
     }
 }

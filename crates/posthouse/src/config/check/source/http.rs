@@ -1,0 +1,198 @@
+//! A source that is asked by HTTP: what can be said of it without asking it.
+
+use std::fs;
+
+use ::directory::{
+    HttpContract, HttpField, HttpMethod, HttpServer, HttpSettings, Placeholder, SourceKind, Url,
+};
+use model::{Host, Token};
+use transport::tls::{CertificateFiles, ClientTls, Verify};
+
+use super::super::{
+    backend::{secret_file, warn_of_readers},
+    listener::pair,
+    refuse,
+};
+use crate::config::{
+    Purpose,
+    file::{self, Contract, Method, header},
+    mistake::Mistake,
+    read::{At, Field, Listed, Reader},
+};
+
+pub(super) fn server(
+    at: &At<file::Source>,
+    table: &file::HttpSource,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Option<SourceKind> {
+    if table.url.is_absent() {
+        let mistake = Mistake::error(&at.span, "this source has no `url`");
+        reader.note(mistake.help("write url = \"https://HOST/PATH\""));
+    }
+    let contract = contract(table, reader);
+    let token = token(table, purpose, reader);
+    let mut fields: Vec<_> = table
+        .headers
+        .value()
+        .into_iter()
+        .flat_map(|listed| &listed.0)
+        .map(|at| at.value.clone())
+        .collect();
+    fields.extend(headers_file(table, purpose, reader));
+    let url = table.url.given()?;
+    asks_for_somebody(at, url, contract, reader);
+    let (verify, certificate) = tls(table, url, purpose, reader);
+    let server = HttpServer { url: url.value.clone(), verify, certificate, fields };
+    Some(SourceKind::Http(HttpSettings { server, token, contract }))
+}
+
+fn contract(table: &file::HttpSource, reader: &mut Reader<'_>) -> HttpContract {
+    if table.contract.value() == Some(&Contract::Nginx) {
+        let because =
+            "it belongs to contract = \"json\"; by nginx's the server always judges passwords";
+        refuse!(reader, table, [method, judges], because);
+        return HttpContract::Nginx { external: table.external.or(false) };
+    }
+    refuse!(reader, table, [external], "it belongs to contract = \"nginx\"");
+    let method = match table.method.value() {
+        Some(Method::Get) => HttpMethod::Get,
+        Some(Method::Post) | None => HttpMethod::Post,
+    };
+    if let Some(judges) = table.judges.given().filter(|judges| judges.value)
+        && method == HttpMethod::Get
+    {
+        let title = "a password does not belong into an address, which ends up in logs";
+        reader.note(Mistake::error(&judges.span, title).help("leave `method` out"));
+    }
+    HttpContract::Json { method, judges: table.judges.or(false) }
+}
+
+/// Notes an address that would be the same for all users.
+fn asks_for_somebody(
+    at: &At<file::Source>,
+    url: &At<Url>,
+    contract: HttpContract,
+    reader: &mut Reader<'_>,
+) {
+    if !matches!(contract, HttpContract::Json { method: HttpMethod::Get, .. }) {
+        return;
+    }
+    if url.value.placeholders().next().is_none() {
+        let title = "this address asks for nobody: it is the same for every user";
+        let mistake = Mistake::error(&url.span, title);
+        reader.note(mistake.help("write `{user}` where his name belongs, or leave `method` out"));
+    }
+    let uses_key = url.value.placeholders().any(|placeholder| placeholder == Placeholder::Key);
+    if let Some(keys) = at.value.common.keys.given().filter(|_| !uses_key) {
+        let title = "the address does not use the keys";
+        let mistake = Mistake::error(&keys.span, title).other(&url.span, "this one");
+        reader.note(mistake.help("write `{key}` in it, or leave `keys` out"));
+    }
+}
+
+fn token(table: &file::HttpSource, purpose: Purpose, reader: &mut Reader<'_>) -> Option<Token> {
+    match (&table.token_file, &table.token) {
+        (Field::Given(file), Field::Given(token)) => {
+            let title = "the token is given twice";
+            reader.note(Mistake::error(&token.span, title).other(&file.span, "and here"));
+            None
+        }
+        (_, Field::Given(token)) => Some(token.value.clone()),
+        // An operator who may not read it may not ask the server either; what he does may need neither.
+        (Field::Given(file), _) if purpose.reads_files() || fs::File::open(&file.value).is_ok() => {
+            let secret = secret_file(file, reader)?;
+            match Token::new(secret.reveal()) {
+                Ok(token) => Some(token),
+                Err(error) => {
+                    let title = format!("{} holds no token: {error}", file.value.display());
+                    reader.note(Mistake::error(&file.span, title));
+                    None
+                }
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The fields in a file, one in each line.
+fn headers_file(
+    table: &file::HttpSource,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> Vec<HttpField> {
+    let Some(file) = table.headers_file.given() else { return Vec::new() };
+    if !purpose.reads_files() && fs::File::open(&file.value).is_err() {
+        return Vec::new();
+    }
+    let shown = file.value.display();
+    let text = match fs::read_to_string(&file.value) {
+        Ok(text) => text,
+        Err(error) => {
+            reader.note(Mistake::error(&file.span, format!("{shown} cannot be read: {error}")));
+            return Vec::new();
+        }
+    };
+    warn_of_readers(file, reader);
+    let mut fields = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match header(line) {
+            Ok(field) => fields.push(field),
+            Err(error) => {
+                let title = format!("line {number} of {shown} is not a header: {error}");
+                reader.note(Mistake::error(&file.span, title));
+            }
+        }
+    }
+    fields
+}
+
+fn tls(
+    table: &file::HttpSource,
+    url: &At<Url>,
+    purpose: Purpose,
+    reader: &mut Reader<'_>,
+) -> (Verify, Option<CertificateFiles>) {
+    if !url.value.is_private() {
+        refuse!(reader, table, [ca_file, pin_sha256, certificate, key], "the address has no TLS");
+        let stays_here = match url.value.host() {
+            Host::Ip(ip) => ip.is_loopback(),
+            Host::Name(name) => **name == *"localhost",
+        };
+        if !stays_here {
+            let title = "what is asked and answered crosses the network in clear, passwords too";
+            reader.note(Mistake::warning(&url.span, title).help("write https://, and set ca_file"));
+        }
+        return (Verify::Nothing, None);
+    }
+    let verify = match table.pin_sha256.given() {
+        Some(pins) => {
+            let because = "a pinned certificate is believed for itself, whoever signed it";
+            refuse!(reader, table, [ca_file], because);
+            if pins.value.0.is_empty() {
+                reader.note(Mistake::error(&pins.span, "no certificate fits an empty list"));
+            }
+            let Listed(pins) = &pins.value;
+            Verify::Pins(pins.iter().map(|pin| pin.value).collect())
+        }
+        None => Verify::Roots { file: table.ca_file.value().cloned() },
+    };
+    if let (true, Some(file)) = (purpose.reads_files(), table.ca_file.given())
+        && let Err(error) = ClientTls::new(&verify)
+    {
+        let title = format!("this file cannot be used: {error}");
+        reader.note(Mistake::error(&file.span, title));
+    }
+    let files = pair(&table.certificate, &table.key, reader);
+    if let (true, Some(files), Some(key)) = (purpose.reads_files(), &files, table.key.given()) {
+        if let Err(error) = files.check() {
+            let title = format!("this file cannot be used: {error}");
+            reader.note(Mistake::error(&key.span, title));
+        }
+        warn_of_readers(key, reader);
+    }
+    (verify, files)
+}
