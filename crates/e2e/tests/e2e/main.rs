@@ -20,10 +20,12 @@ mod holding;
 mod hung;
 mod identity;
 mod injection;
+mod introductions;
 mod lab;
 mod limits;
 mod log;
 mod logins;
+mod loops;
 mod mail_programs;
 mod pace;
 mod passwords;
@@ -34,6 +36,7 @@ mod right_door;
 mod sources;
 mod stopping;
 mod tls;
+mod words;
 
 use std::process::ExitCode;
 
@@ -64,6 +67,9 @@ fn main() -> ExitCode {
         pace::cases(),
         identity::cases(),
         logins::cases(),
+        loops::cases(),
+        words::cases(),
+        introductions::cases(),
         failures::cases(),
         sources::cases(),
         passwords::cases(),
