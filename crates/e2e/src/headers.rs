@@ -25,14 +25,39 @@ pub fn v1(client: &str) -> Vec<u8> {
 
 /// A header of version 2.
 pub fn v2(client: &str) -> Vec<u8> {
+    header(0x21, family(client), &said(client))
+}
+
+/// The same with a checksum (PP2_TYPE_CRC32C), to which something may be `added`.
+pub fn v2_with_checksum(client: &str, added: u32) -> Vec<u8> {
+    let with = |sum: u32| {
+        let field = [&[3, 0, 4][..], &sum.to_be_bytes()].concat();
+        header(0x21, family(client), &[said(client), field].concat())
+    };
+    // Computed over the whole header with 0 in its own place.
+    with(crc32c(&with(0)).wrapping_add(added))
+}
+
+/// RFC 3720 appendix B.4.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, _| (sum >> 1) ^ (0x82f6_3b78 * (sum & 1));
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
+}
+
+fn family(client: &str) -> u8 {
+    let client: SocketAddr = client.parse().unwrap();
+    if client.is_ipv4() { 0x11 } else { 0x21 }
+}
+
+/// Both addresses and both ports.
+fn said(client: &str) -> Vec<u8> {
     let [client, connected] = addresses(client);
     let octets = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
-    let family = if client.is_ipv4() { 0x11 } else { 0x21 };
     let ports = [client.port().to_be_bytes(), connected.port().to_be_bytes()].concat();
-    header(0x21, family, &[octets(client), octets(connected), ports].concat())
+    [octets(client), octets(connected), ports].concat()
 }
 
 /// A header of version 2 by which the proxy speaks for itself.

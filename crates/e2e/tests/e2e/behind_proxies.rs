@@ -1,11 +1,11 @@
 //! Clients that come through a proxy in front of us, which says in a PROXY header who they are.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Instant};
 
 use e2e::{
     cases,
     door::{Door, SOON, backend, everybody_at, listening},
-    headers::{v1, v2, v2_local},
+    headers::{v1, v2, v2_local, v2_with_checksum},
     house::House,
     runner::Case,
     secrets::password,
@@ -20,6 +20,8 @@ pub(crate) fn cases() -> Vec<Case> {
         what_comes_with_the_header_is_not_lost,
         a_proxy_may_speak_for_itself,
         whoever_has_no_header_or_a_broken_one_is_not_greeted,
+        a_checksum_that_is_wrong_is_no_header,
+        whoever_keeps_the_header_back_is_sent_away_and_others_are_served,
         a_network_that_is_not_listed_is_not_greeted,
         connections_count_for_the_clients_and_not_for_the_proxy,
     ]
@@ -156,6 +158,36 @@ fn whoever_has_no_header_or_a_broken_one_is_not_greeted(_: &House) {
     };
     assert!(testkit::wait::until(SOON, || lines() == 6), "{}", door.log_text());
     assert!(!stub.heard().contains("LOGIN"));
+}
+
+fn a_checksum_that_is_wrong_is_no_header(_: &House) {
+    let stub = echo();
+    let door = opened(&stub);
+    log_in(&mut with_header(door.imap, &v2_with_checksum(CLIENT, 0)), "anna");
+    assert_eq!(logged_client(&door, "anna"), CLIENT);
+    let mut client = with_header(door.imap, &v2_with_checksum(CLIENT, 1));
+    assert_eq!(client.read_to_end().unwrap_or_default(), b"");
+    door.line(|line| line.contains("reason=client-proxy-header"));
+}
+
+fn whoever_keeps_the_header_back_is_sent_away_and_others_are_served(_: &House) {
+    let stub = echo();
+    let door = opened_with(&stub, "[limits]\nclient_wait = \"1s\"\n");
+    let began = Instant::now();
+    let (v1, v2) = (v1(CLIENT), v2(CLIENT));
+    // Nothing, and all but the last byte.
+    let kept_back = [&b""[..], &v1[..v1.len() - 1], &v2[..v2.len() - 1]];
+    let waiting: Vec<_> = [door.imap, door.imaps, door.pop3]
+        .into_iter()
+        .flat_map(|port| kept_back.map(|part| with_header(port, part)))
+        .collect();
+    log_in(&mut with_header(door.imap, &v2), "anna");
+    for mut client in waiting {
+        assert_eq!(client.read_to_end().unwrap_or_default(), b"");
+    }
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    let lines = || door.log_text().matches("reason=client-proxy-header").count();
+    assert!(testkit::wait::until(SOON, || lines() == 9), "{}", door.log_text());
 }
 
 fn a_network_that_is_not_listed_is_not_greeted(_: &House) {

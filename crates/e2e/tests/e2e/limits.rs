@@ -24,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         the_thirty_first_command_is_the_last,
         failed_logins_count_as_commands,
         a_line_or_a_literal_that_is_too_long_ends_the_connection_or_is_refused,
+        a_line_may_have_8_kib_and_a_literal_4_kib_and_not_a_byte_more,
         a_browser_is_sent_away_without_its_own_words,
         an_address_that_has_its_share_does_not_keep_others_out,
         an_address_that_logs_in_too_often_does_not_keep_others_out,
@@ -113,6 +114,39 @@ fn a_line_or_a_literal_that_is_too_long_ends_the_connection_or_is_refused(_: &Ho
     door.line(|line| line.contains("client-literal-too-long"));
     let name = "x".repeat(5000);
     assert!(!stub.heard().contains(&name));
+}
+
+fn a_line_may_have_8_kib_and_a_literal_4_kib_and_not_a_byte_more(_: &House) {
+    let stub = echo();
+    let door = opened(&stub, "");
+    let imap = || (door.raw_imap(), "n NOOP ", "n BAD", "* BYE Line too long");
+    let pop3 = || (door.raw_pop3(), "NOOP ", "-ERR", "-ERR Line too long");
+    for client in [&imap as &dyn Fn() -> _, &pop3] {
+        let (mut longest, start, answer, _) = client();
+        // Without its end.
+        let line = start.to_owned() + &"x".repeat((8 << 10) - start.len());
+        longest.ask(&line, answer).unwrap();
+        longest.ask(start.trim(), "").unwrap();
+        let (mut longer, _, _, bye) = client();
+        longer.send(format!("{line}x\r\n")).unwrap();
+        let end = String::from_utf8(longer.read_to_end().unwrap()).unwrap();
+        assert_eq!(end.lines().collect::<Vec<_>>(), [bye]);
+    }
+    let secret = password(&"s".repeat(4096 - password("").len()));
+    for plus in ["", "+"] {
+        let mut client = door.raw_imap();
+        client.send(format!("l LOGIN anna {{4096{plus}}}\r\n")).unwrap();
+        if plus.is_empty() {
+            client.expect("+ OK\r\n").unwrap();
+        }
+        client.ask(&secret, "l OK").unwrap();
+    }
+    let mut client = door.raw_imap();
+    client.ask("l LOGIN anna {4097}", "l NO [TOOBIG]").unwrap();
+    client.ask("n NOOP", "n OK").unwrap();
+    client.send("l LOGIN anna {4097+}\r\n").unwrap();
+    let end = String::from_utf8(client.read_to_end().unwrap()).unwrap();
+    assert_eq!(end, "* BYE Literal too long\r\n");
 }
 
 fn a_browser_is_sent_away_without_its_own_words(_: &House) {

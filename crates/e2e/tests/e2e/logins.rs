@@ -2,14 +2,12 @@
 
 use std::fs;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use e2e::{
     cases,
-    door::{Door, backend, listening, usual},
+    door::{Door, backend, usual},
     house::{House, Kind, Person},
     runner::Case,
     secrets::password,
-    stub::Stub,
 };
 use testkit::servers::{
     Service,
@@ -19,7 +17,6 @@ use testkit::servers::{
 
 pub(crate) fn cases() -> Vec<Case> {
     cases![
-        a_token_goes_to_the_back_end_with_the_users_name_there,
         dovecot_takes_an_authorization_identity_from_its_master,
         cyrus_takes_an_authorization_identity_from_its_proxy,
         dovecot_takes_the_password_that_the_directory_knows,
@@ -29,74 +26,6 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 const NO: &str = "NO [AUTHENTICATIONFAILED]";
-
-/// What a back end says of a token that it does not take, in base64.
-fn challenge() -> String {
-    STANDARD.encode(r#"{"status":"400","scope":"of the back end"}"#)
-}
-
-/// A back end that takes no token.
-fn refusing_tokens() -> Stub {
-    Stub::start(|mut talk| {
-        let list = "IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2 AUTH=OAUTHBEARER";
-        talk.send(&format!("* OK [CAPABILITY {list}] ready\r\n"))?;
-        loop {
-            let line = talk.line()?;
-            let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
-            if command.starts_with("AUTHENTICATE") {
-                talk.send(&format!("+ {}\r\n", challenge()))?;
-                talk.line()?;
-                talk.send(&format!("{tag} NO [AUTHENTICATIONFAILED] not this one\r\n"))?;
-            } else {
-                talk.send(&format!("{tag} OK done\r\n"))?;
-            }
-        }
-    })
-}
-
-/// The message of a mechanism that carries a token, of this name.
-fn token_message(mechanism: &str, name: &str, token: &str) -> String {
-    match mechanism {
-        "XOAUTH2" => format!("user={name}\x01auth=Bearer {token}\x01\x01"),
-        _ => format!("n,a={name},\x01auth=Bearer {token}\x01\x01"),
-    }
-}
-
-fn a_token_goes_to_the_back_end_with_the_users_name_there(_: &House) {
-    let token = password("token");
-    for mechanism in ["XOAUTH2", "OAUTHBEARER"] {
-        let stub = refusing_tokens();
-        let mechanisms = "mechanisms = [\"plain\", \"xoauth2\", \"oauthbearer\"]";
-        let rest = backend("t", stub.port(), stub.port())
-            + "[[directory]]\nsource = \"file\"\nfile = \"users.map\"\ntemplate = \"t\"\n";
-        let door = Door::open_with(&listening(mechanisms, &rest), &[], |folder| {
-            let map = format!("anna: there@127.0.0.1:{}\n", stub.port());
-            fs::write(folder.join("users.map"), map).unwrap();
-        });
-        let mut client = door.raw_imap();
-        let list = client.ask("c CAPABILITY", "c OK").unwrap().join("\n");
-        assert!(list.contains(&format!(" AUTH={mechanism}")), "{list}");
-        let message = STANDARD.encode(token_message(mechanism, "anna", &token));
-        client.send(format!("l AUTHENTICATE {mechanism} {message}\r\n")).unwrap();
-        let said = client.read_line().unwrap();
-        assert_eq!(said, format!("+ {}", challenge()), "{}", door.log_text());
-        // RFC 7628 section 3.2.3; XOAUTH2 has an empty line.
-        client.send(if mechanism == "XOAUTH2" { "\r\n" } else { "AQ==\r\n" }).unwrap();
-        let refused = client.read_line().unwrap();
-        assert!(refused.starts_with("l NO [AUTHENTICATIONFAILED]"), "{refused}");
-        assert!(!refused.contains("not this one"), "{refused}");
-        let heard = stub.heard();
-        let (_, shown) = heard.split_once(&format!("AUTHENTICATE {mechanism} ")).unwrap();
-        let shown = STANDARD.decode(shown.split("\r\n").next().unwrap()).unwrap();
-        let shown = String::from_utf8(shown).unwrap();
-        assert!(shown.contains("there") && !shown.contains("anna"), "{mechanism}");
-        assert!(shown.ends_with(&format!("auth=Bearer {token}\x01\x01")), "{mechanism}");
-        // The client may go on, and is not mistaken for somebody who is in.
-        client.ask("n NOOP", "n OK").unwrap();
-        client.ask("s SELECT INBOX", "s ").unwrap();
-        assert!(!stub.heard().contains("SELECT"));
-    }
-}
 
 /// A door before one back end, whose table has more lines; the users have passwords in the directory.
 fn opened(imap: u16, pop3: u16, keys: &str, master: &str) -> Door {

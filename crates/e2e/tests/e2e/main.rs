@@ -36,6 +36,7 @@ mod right_door;
 mod sources;
 mod stopping;
 mod tls;
+mod tokens;
 mod words;
 
 use std::process::ExitCode;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         logins::cases(),
         loops::cases(),
         words::cases(),
+        tokens::cases(),
         introductions::cases(),
         failures::cases(),
         sources::cases(),
