@@ -240,6 +240,7 @@ impl Backends {
         let reason = match failure {
             ConnectFailure::NoAddress => Reason::BackendName,
             ConnectFailure::NoLocalPort(..) => Reason::BackendNoPort,
+            ConnectFailure::NoSocket(..) => Reason::LimitDescriptors,
             _ => Reason::BackendConnect,
         };
         Err((reason, failure.to_string()))

@@ -133,6 +133,8 @@ reasons! {
     LimitHandshakes = "limit-handshakes", Client;
     /// More logins from this address, or by this user, than may be.
     LimitLogins = "limit-logins", Client;
+    /// No file descriptor or memory was left for a connection to the back end.
+    LimitDescriptors = "limit-descriptors", Posthouse;
     /// More passwords wait to be checked here than may.
     LimitPasswords = "limit-passwords", Posthouse;
     /// As many sessions of this user as may be are open.

@@ -6,6 +6,7 @@ mod bind;
 mod changes;
 mod closing;
 mod departures;
+mod faults;
 mod handshakes;
 mod limits;
 mod login;

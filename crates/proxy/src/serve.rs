@@ -3,7 +3,6 @@
 use std::{
     io,
     net::SocketAddr,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -13,7 +12,6 @@ use std::{
 
 use backends::Backends;
 use directory::Directory;
-use futures_util::FutureExt;
 use model::{Protocol, Reason, SessionId};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -22,6 +20,7 @@ use transport::{Listener, Stream};
 use crate::{
     Bound, ListenerSettings, Sessions, Settings,
     closing::Closing,
+    faults::{Faults, survive},
     handshakes::Handshakes,
     limits::{Admission, Door, Gate},
     login::no_room,
@@ -67,6 +66,7 @@ pub fn serve(
         handshakes: Handshakes::new(&settings.limits),
         refusals: Refusals::default(),
         closing: Closing::default(),
+        faults: Faults::default(),
         limits: settings.limits,
         greeting_name: "Posthouse".into(),
     });
@@ -221,16 +221,8 @@ pub(crate) fn guarded(
     visitor: Box<Visitor>,
     admission: Admission,
 ) -> impl Future<Output = ()> + Send {
-    let id = visitor.id;
-    AssertUnwindSafe(live(client, visitor, admission)).catch_unwind().map(move |ended| {
-        if ended.is_err() {
-            tracing::error!(
-                target: "session",
-                session = %id, reason = %Reason::Internal,
-                "session ended by a fault in this program; please report it"
-            );
-        }
-    })
+    let (id, shared) = (visitor.id, Arc::clone(&visitor.shared));
+    survive(live(client, visitor, admission), move || shared.faults.tell(id))
 }
 
 /// Says why, and closes. Nobody waits here: the next client may be one that finds a place.

@@ -16,6 +16,7 @@ use transport::{Ended, Pair, Stream};
 use crate::{
     Limits, ListenerSettings,
     closing::Closing,
+    faults::Faults,
     handshakes::Handshakes,
     limits::{Admission, Door},
     login::{self, Established},
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) refusals: Refusals,
     pub(crate) closing: Closing,
+    pub(crate) faults: Faults,
     pub(crate) limits: Limits,
     pub(crate) greeting_name: Arc<str>,
 }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
+};
 use socket2::SockRef;
 use tokio::{net::TcpSocket, time::timeout};
 
@@ -24,6 +27,9 @@ pub enum ConnectFailure {
     /// No local address could be used, or none had a port left, towards the last address tried.
     #[error("{0}: no local address has a port left to connect from ({1})")]
     NoLocalPort(SocketAddr, NoLocalPort),
+    /// The kernel had no file descriptor or memory for a socket.
+    #[error("{0}: no socket to connect from ({1})")]
+    NoSocket(SocketAddr, #[source] io::Error),
     /// There was no address to try.
     #[error("no address is known")]
     NoAddress,
@@ -71,7 +77,13 @@ async fn open(destination: SocketAddr, sources: &Sources) -> Result<Stream, Conn
     let mut tried = NoLocalPort::default();
     for source in sources.for_destination(destination) {
         let refused = |error| ConnectFailure::Refused(destination, error);
-        let tcp = socket(destination).map_err(refused)?;
+        let tcp = socket(destination).map_err(|error| {
+            if is_shortage(&error) {
+                ConnectFailure::NoSocket(destination, error)
+            } else {
+                refused(error)
+            }
+        })?;
         if let Some(ip) = source
             && let Err(error) = bind(&tcp, ip)
         {
@@ -95,6 +107,12 @@ fn socket(destination: SocketAddr) -> io::Result<TcpSocket> {
     let tcp = if destination.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket::configure(&SockRef::from(&tcp))?;
     Ok(tcp)
+}
+
+/// Whether something ran out here, which says nothing of the destination.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw(code)))
 }
 
 /// Binds to an address and leaves the port to connect: a port that was bound before the destination is

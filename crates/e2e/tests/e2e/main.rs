@@ -13,6 +13,7 @@ mod behind_proxies;
 mod capabilities;
 mod certificates;
 mod clients;
+mod descriptors;
 mod dying;
 mod failures;
 mod goodbye;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         sources::cases(),
         passwords::cases(),
         dying::cases(),
+        descriptors::cases(),
         hung::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
