@@ -1,8 +1,13 @@
 //! Entering a back end: connect, TLS, log in, each with its deadline.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
-use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Target};
+use model::{BackendName, Blame, Credentials, Host, Protocol, Reason, Route, Target, UserName};
 use proto::{
     Machine, Step,
     back::{self, Answer, Back, Event},
@@ -13,7 +18,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use transport::{ConnectFailure, Lost, Received, Stream};
 use zeroize::Zeroizing;
 
-use crate::{Backend, Backends, Client, Deadlines, Tls, identity, secrets};
+use crate::{
+    Backend, Backends, Client, Deadlines, Lease, TestUser, Tls,
+    health::{Met, Permit, Turn},
+    identity, secrets,
+};
 
 /// How long a back end may take for a goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -30,6 +39,8 @@ pub struct Entered {
     pub rest: Vec<u8>,
     /// What the client has to learn of it.
     pub welcome: Welcome,
+    /// The user's place on a store that several servers share; to be kept as long as the session lasts.
+    pub lease: Option<Lease>,
 }
 
 impl Entered {
@@ -53,6 +64,130 @@ pub struct Failure {
     pub detail: String,
     /// What the back end said, for the client.
     pub said: Said,
+}
+
+const NO_BACKEND: &str = "the directory's answer names no back end that there is";
+const SEVERAL_STORES: &str = "the directory's answer names several back ends that are not declared to be \
+                              one store (same_store)";
+
+impl Failure {
+    fn misconfigured(candidate: Option<&Candidate<'_>>, detail: &str) -> Self {
+        Self {
+            backend: candidate.map(|candidate| candidate.name().clone()),
+            reason: Reason::DirectoryMisconfigured,
+            detail: detail.to_owned(),
+            said: Said::default(),
+        }
+    }
+}
+
+/// A place where the user may be let in.
+#[derive(Clone, Copy)]
+struct Candidate<'r> {
+    backend: &'r Backend,
+    target: &'r Target,
+}
+
+impl Candidate<'_> {
+    fn name(&self) -> &BackendName {
+        &self.target.backend
+    }
+}
+
+/// Whether another server of the same store may be tried: this one has not said a word about the login.
+fn was_not_answered(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::BackendBusy
+            | Reason::BackendBye
+            | Reason::BackendConnect
+            | Reason::BackendGreeting
+            | Reason::BackendLost
+            | Reason::BackendName
+            | Reason::BackendNoPort
+            | Reason::BackendStartTls
+            | Reason::BackendTls
+    )
+}
+
+/// Has the machine log in, and gives it what it asks for.
+async fn log_in(
+    mut visit: Visit,
+    mut machine: Back,
+    backend: &Backend,
+    name: &BackendName,
+) -> Result<Entered, Refused> {
+    loop {
+        match visit.converse(&mut machine).await? {
+            Event::Failed { reason, detail, said } => {
+                return Err(Refused { reason, detail, said });
+            }
+            Event::IdentityRefused { detail } => {
+                tracing::warn!(backend = %name, detail, "identity not taken");
+            }
+            Event::LoggedIn(welcome) => {
+                return Ok(Entered {
+                    backend: name.clone(),
+                    address: visit.address,
+                    stream: visit.stream,
+                    rest: machine.into_rest(),
+                    welcome,
+                    lease: None,
+                });
+            }
+            Event::StartTls => {
+                visit.start_tls(backend).await?;
+                machine.answer(Answer::TlsStarted);
+            }
+        }
+    }
+}
+
+/// What a login tells of a back end's health.
+fn learn(
+    backend: &Backend,
+    permit: Permit<'_>,
+    entered: &Result<Entered, Refused>,
+    route: &Route,
+    client: &Client,
+) -> Option<Turn> {
+    let now = std::time::Instant::now();
+    match entered {
+        Ok(_) => {
+            backend.counters.logged_in();
+            permit.succeeded(now)
+        }
+        Err(refused) if refused.reason.blame() == Blame::Backend => {
+            backend.counters.failed(refused.reason, &refused.detail);
+            if !was_not_answered(refused.reason) && refused.reason != Reason::BackendVerdict {
+                // It speaks, and has something against this login.
+                return permit.succeeded(now);
+            }
+            let met = Met {
+                client: prefix(client.ip),
+                user: hashed(&route.user),
+                reason: refused.reason,
+            };
+            permit.failed(met, now)
+        }
+        // Its verdict, or nothing that it had a part in.
+        Err(refused) if refused.reason.blame() == Blame::Client => permit.succeeded(now),
+        Err(_) => None,
+    }
+}
+
+fn hashed(user: &UserName) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    user.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The house that a client is of: IPv6 by its /64.
+fn prefix(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & (u128::MAX << 64)).into(),
+    }
 }
 
 /// Why, and what was seen.
@@ -83,44 +218,109 @@ impl Backends {
         offered: &Credentials,
         client: &Client,
     ) -> Result<Entered, Failure> {
-        // A placed user's mail is at one place: another one is never tried in its stead.
-        let target = route.targets.first();
-        let known = target.and_then(|target| Some((self.table.get(&target.backend)?, target)));
-        let Some((backend, target)) = known else {
-            return Err(Failure {
-                backend: target.map(|target| target.backend.clone()),
-                reason: Reason::DirectoryMisconfigured,
-                detail: "the directory's answer names no back end that there is".into(),
-                said: Said::default(),
-            });
+        let candidates = self.candidates(route)?;
+        self.retries.earn();
+        let (first, others) = match candidates.as_slice() {
+            [] => return Err(Failure::misconfigured(None, NO_BACKEND)),
+            [only] => return self.try_candidate(only, protocol, route, offered, client).await,
+            [first, others @ ..] => (first, others),
         };
-        let Some(_flight) = backend.flights.begin(target.host.as_ref()) else {
+        // They share one store, on which a user is only ever met at one server.
+        let Some(store) = &first.backend.settings.same_store else {
+            return Err(Failure::misconfigured(Some(first), SEVERAL_STORES));
+        };
+        let (lease, on) = self.stores.lease(store, &route.user, first.name());
+        let at = candidates.iter().position(|candidate| *candidate.name() == on).unwrap_or(0);
+        let mut candidate = candidates.get(at).unwrap_or(first);
+        let mut rest = others.iter().chain([first]).filter(|other| *other.name() != on);
+        loop {
+            let failure =
+                match self.try_candidate(candidate, protocol, route, offered, client).await {
+                    Ok(entered) => return Ok(Entered { lease: Some(lease), ..entered }),
+                    Err(failure) => failure,
+                };
+            let Some(next) = rest.next() else { return Err(failure) };
+            // Passing over one that is known to be down costs nobody anything.
+            let may_try = failure.reason == Reason::BackendDown
+                || (was_not_answered(failure.reason) && self.retries.spend());
+            if !may_try || !lease.go_to(next.name()) {
+                return Err(failure);
+            }
+            candidate = next;
+        }
+    }
+
+    /// The back ends of a route, if any of them may be taken for another.
+    fn candidates<'r>(&'r self, route: &'r Route) -> Result<Vec<Candidate<'r>>, Failure> {
+        let mut candidates = Vec::with_capacity(route.targets.len());
+        for target in &route.targets {
+            let Some(backend) = self.table.get(&target.backend) else {
+                let failure = Failure::misconfigured(None, NO_BACKEND);
+                return Err(Failure { backend: Some(target.backend.clone()), ..failure });
+            };
+            candidates.push(Candidate { backend, target });
+        }
+        let Some(first) = candidates.first().copied() else { return Ok(candidates) };
+        // A user's mail is at one place: no other is ever tried in its stead, unless it is the same store.
+        let store = &first.backend.settings.same_store;
+        let is_same = |backend: &Backend| store.is_some() && backend.settings.same_store == *store;
+        if candidates.len() > 1 && !candidates.iter().all(|other| is_same(other.backend)) {
+            return Err(Failure::misconfigured(Some(&first), SEVERAL_STORES));
+        }
+        if first.target.host.is_none() {
+            let named = |backend: &Backend| {
+                route.targets.iter().any(|target| target.backend == backend.settings.name)
+            };
+            let mut others: Vec<_> =
+                self.table.values().filter(|other| is_same(other) && !named(other)).collect();
+            others.sort_by(|one, other| one.settings.name.cmp(&other.settings.name));
+            let others = others.into_iter();
+            candidates.extend(others.map(|backend| Candidate { backend, target: &backend.itself }));
+        }
+        Ok(candidates)
+    }
+
+    /// Logs in at one back end, and learns from it how that is.
+    async fn try_candidate(
+        &self,
+        candidate: &Candidate<'_>,
+        protocol: Protocol,
+        route: &Route,
+        offered: &Credentials,
+        client: &Client,
+    ) -> Result<Entered, Failure> {
+        let Candidate { backend, target } = *candidate;
+        let failure = |refused: Refused| {
+            let Refused { reason, detail, said } = refused;
+            Failure { backend: Some(target.backend.clone()), reason, detail, said }
+        };
+        let now = std::time::Instant::now();
+        // A host that only an answer names lives by these settings, and is not this back end.
+        let permit = match target.host {
+            Some(_) => None,
+            None => match backend.health.permit(now) {
+                Some(permit) => Some(permit),
+                None => {
+                    backend.counters.turned_away();
+                    let detail = "it is down, and is left alone for a while".to_owned();
+                    return Err(failure((Reason::BackendDown, detail).into()));
+                }
+            },
+        };
+        let most = backend.health.share(backend.flights.most(), now);
+        let Some(_flight) = backend.flights.begin(target.host.as_ref(), most) else {
             if target.host.is_none() {
                 backend.counters.turned_away();
             }
-            return Err(Failure {
-                backend: Some(target.backend.clone()),
-                reason: Reason::BackendBusy,
-                detail: format!("{} logins are under way there already", backend.flights.most()),
-                said: Said::default(),
-            });
+            let detail = format!("{most} logins are under way there already");
+            return Err(failure((Reason::BackendBusy, detail).into()));
         };
         let entered = self.enter(backend, target, protocol, route, offered, client).await;
-        match &entered {
-            // A host that only an answer names lives by these settings, and is not this back end.
-            _ if target.host.is_some() => {}
-            Ok(_) => backend.counters.logged_in(),
-            Err(refused) if refused.reason.blame() == Blame::Backend => {
-                backend.counters.failed(refused.reason, &refused.detail);
-            }
-            Err(_) => {}
+        if let Some(permit) = permit {
+            let turn = learn(backend, permit, &entered, route, client);
+            backend.tell(turn);
         }
-        entered.map_err(|Refused { reason, detail, said }| Failure {
-            backend: Some(target.backend.clone()),
-            reason,
-            detail,
-            said,
-        })
+        entered.map_err(failure)
     }
 
     async fn enter(
@@ -135,37 +335,37 @@ impl Backends {
         let login = secrets::login(&backend.settings.login, route, offered)
             .map_err(|(reason, detail)| (reason, detail.to_owned()))?;
         let mode = backend.settings.identity.of(protocol);
-        let mut visit =
-            self.reach(backend, target, protocol, identity::header(mode, client)).await?;
+        let visit = self.reach(backend, target, protocol, identity::header(mode, client)).await?;
         let settings = back::Settings {
             identity: identity::told(mode, client),
             client_id: client.id.clone(),
             pipelining: backend.settings.pipelining,
             ..backend.starttls()
         };
-        let mut machine = Back::new(protocol, settings, login);
-        loop {
-            match visit.converse(&mut machine).await? {
-                Event::Failed { reason, detail, said } => {
-                    return Err(Refused { reason, detail, said });
-                }
-                Event::IdentityRefused { detail } => {
-                    tracing::warn!(backend = %target.backend, detail, "identity not taken");
-                }
-                Event::LoggedIn(welcome) => {
-                    return Ok(Entered {
-                        backend: target.backend.clone(),
-                        address: visit.address,
-                        stream: visit.stream,
-                        rest: machine.into_rest(),
-                        welcome,
-                    });
-                }
-                Event::StartTls => {
-                    visit.start_tls(backend).await?;
-                    machine.answer(Answer::TlsStarted);
-                }
+        log_in(visit, Back::new(protocol, settings, login), backend, &target.backend).await
+    }
+
+    /// Logs the test user in with his own password, and leaves again.
+    pub(crate) async fn try_test_user(
+        &self,
+        backend: &Backend,
+        user: &TestUser,
+        protocol: Protocol,
+    ) -> Result<(), Trouble> {
+        let target = Target::backend(backend.settings.name.clone());
+        let header = identity::header_of_a_look(backend.settings.identity.of(protocol));
+        let how = back::How::Password(user.password.clone());
+        let login = back::Login { user: user.name.clone(), how, whose: back::Whose::Posthouse };
+        let visit = self.reach(backend, &target, protocol, header).await?;
+        let settings =
+            back::Settings { pipelining: backend.settings.pipelining, ..backend.starttls() };
+        let machine = Back::new(protocol, settings, login);
+        match log_in(visit, machine, backend, &target.backend).await {
+            Ok(entered) => {
+                entered.leave(protocol).await;
+                Ok(())
             }
+            Err(Refused { reason, detail, .. }) => Err((reason, detail)),
         }
     }
 

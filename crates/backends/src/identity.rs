@@ -1,7 +1,10 @@
 //! How a back end is told who the client is: by a PROXY header before everything else, or natively by
 //! the login machine. Never by both.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use proto::{
     identity::{ClientId, Identity, Transport},
@@ -11,8 +14,10 @@ use proto::{
 use crate::IdentityMode;
 
 /// Who wants to enter a back end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Client {
+    /// Where it comes from, by whoever we believe.
+    pub ip: IpAddr,
     /// Who it is; may be left out where no back end is told ([`crate::Backends::are_told`]).
     pub identity: Option<Arc<Identity>>,
     /// What it says of its own program (IMAP `ID`), where that is to go on.
@@ -100,7 +105,8 @@ mod tests {
             transport,
             ttl: FIRST_TTL,
         };
-        Client { identity: Some(Arc::new(identity)), id: None, tls: Some("1.3") }
+        let ip = identity.client.ip();
+        Client { ip, identity: Some(Arc::new(identity)), id: None, tls: Some("1.3") }
     }
 
     fn read(header: Option<Vec<u8>>) -> Header {

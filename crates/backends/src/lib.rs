@@ -5,31 +5,43 @@
 mod capabilities;
 mod enter;
 mod flights;
+mod health;
 mod identity;
 mod look;
 mod names;
 mod secrets;
 mod settings;
 mod status;
+mod stores;
+mod watch;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use model::{BackendName, Host, Protocol};
+use model::{BackendName, Host, Protocol, Target};
 use transport::{
     Sources,
     tls::{ClientTls, ClientTlsError},
 };
 
 pub use enter::{Entered, Failure};
+pub use health::HealthSettings;
 pub use identity::Client;
 pub use look::Seen;
 pub use settings::{
     BackendSettings, Deadlines, Identities, IdentityMode, LoginMode, Ports, Settings, StartError,
-    Tls, Trusted,
+    TestUser, Tls, Trusted,
 };
 pub use status::{BackendStatus, LastFailure, LocalPorts};
+pub use stores::Lease;
 
-use crate::{capabilities::Capabilities, flights::Flights, names::Names, status::Counters};
+use crate::{
+    capabilities::Capabilities,
+    flights::Flights,
+    health::{Health, RetryBudget, Turn},
+    names::Names,
+    status::Counters,
+    stores::Stores,
+};
 
 /// All back ends.
 pub struct Backends {
@@ -38,6 +50,9 @@ pub struct Backends {
     capabilities: Capabilities,
     deadlines: Deadlines,
     own: Vec<SocketAddr>,
+    retries: RetryBudget,
+    stores: Stores,
+    look_every: Duration,
 }
 
 /// One back end.
@@ -48,6 +63,9 @@ struct Backend {
     sources: Sources,
     counters: Counters,
     flights: Flights,
+    health: Health,
+    /// What leads here.
+    itself: Target,
 }
 
 impl Backends {
@@ -59,6 +77,8 @@ impl Backends {
         let mut table = HashMap::new();
         let ports = transport::usable_ports();
         let logins_at_once = settings.logins_at_once;
+        let health_settings = settings.health;
+        let look_every = health_settings.look_every;
         for settings in settings.backends {
             let backend = settings.name.clone();
             let tls = match settings.tls {
@@ -71,11 +91,23 @@ impl Backends {
             let sources = Sources::new(settings.source_addresses.clone(), ports);
             let counters = Counters::default();
             let flights = Flights::new(settings.logins_at_once.unwrap_or(logins_at_once));
-            table.insert(backend, Arc::new(Backend { settings, tls, sources, counters, flights }));
+            let health = Health::new(health_settings.clone());
+            let itself = Target::backend(backend.clone());
+            let prepared = Backend { settings, tls, sources, counters, flights, health, itself };
+            table.insert(backend, Arc::new(prepared));
         }
         let capabilities = Capabilities::read(&settings.state, &table);
         let (deadlines, own) = (settings.deadlines, settings.own);
-        Ok(Arc::new(Self { table, names: Names::default(), capabilities, deadlines, own }))
+        Ok(Arc::new(Self {
+            table,
+            names: Names::default(),
+            capabilities,
+            deadlines,
+            own,
+            retries: RetryBudget::new(),
+            stores: Stores::default(),
+            look_every,
+        }))
     }
 
     /// Begins to resolve names and to ask for capabilities, in the background and for ever. Must be
@@ -90,12 +122,22 @@ impl Backends {
                     self.names.follow(name);
                 }
             }
+            if let Some(protocol) = protocols.first()
+                && !self.look_every.is_zero()
+            {
+                tokio::spawn(watch::for_ever(Arc::clone(self), Arc::clone(backend), *protocol));
+            }
             for protocol in protocols {
                 let probing =
                     capabilities::probe_for_ever(Arc::clone(self), Arc::clone(backend), *protocol);
                 tokio::spawn(probing);
             }
         }
+    }
+
+    /// Whether nobody should be sent to a back end who could as well go elsewhere.
+    pub fn is_down(&self, name: &BackendName) -> bool {
+        self.table.get(name).is_some_and(|backend| backend.health.is_down())
     }
 
     /// Whether any back end is told who the client is.
@@ -116,6 +158,25 @@ impl Backends {
             self.table.values().map(|backend| status::of(backend, &self.capabilities)).collect();
         list.sort_by(|one, other| one.name.cmp(&other.name));
         list
+    }
+}
+
+impl Backend {
+    /// Tells the log when it has gone, and when it is back.
+    fn tell(&self, turn: Option<Turn>) {
+        let backend = &self.settings.name;
+        match turn {
+            Some(Turn::Down) => {
+                let last = self.counters.last_failure();
+                let reason = last.as_ref().map_or("", |last| last.reason.word());
+                let detail = last.as_ref().map_or("", |last| &last.detail);
+                tracing::warn!(%backend, reason, detail, "back end is down");
+            }
+            Some(Turn::Up) => {
+                tracing::info!(%backend, "back end is back; it gets its logins step by step");
+            }
+            None => {}
+        }
     }
 }
 

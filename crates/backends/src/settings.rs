@@ -3,11 +3,14 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use model::{BackendName, Host, Protocol, Secret, UserName};
 use transport::tls::{CertificateFiles, ClientTlsError, Verify};
+
+use crate::HealthSettings;
 
 /// The settings of this room.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct Settings {
     pub own: Vec<SocketAddr>,
     /// The state folder, where the last good lists of capabilities are kept.
     pub state: PathBuf,
+    /// How health is judged.
+    pub health: HealthSettings,
 }
 
 /// How long to wait for a back end.
@@ -69,6 +74,10 @@ pub struct BackendSettings {
     pub login: LoginMode,
     /// How it is told who the client is.
     pub identity: Identities,
+    /// The name of the store that it shares with others of the same word: each of them is as good as it.
+    pub same_store: Option<Arc<str>>,
+    /// Who is logged in to see whether it lives; with none, its greeting has to do.
+    pub test_user: Option<TestUser>,
     /// Whether the login may follow without waiting for the answer to what was said before it. Not with
     /// servers that lose what comes too early.
     pub pipelining: bool,
@@ -86,6 +95,15 @@ impl BackendSettings {
             (tls, _) => tls.word(),
         }
     }
+}
+
+/// A user who exists only to be logged in.
+#[derive(Clone, Debug)]
+pub struct TestUser {
+    /// His name at the back end.
+    pub name: UserName,
+    /// His password there.
+    pub password: Secret,
 }
 
 /// How a back end is told who the client is, by protocol.

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicU64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use model::{BackendName, Host, Protocol, Reason};
@@ -24,6 +24,11 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn logged_in(&self) {
         self.logins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The last login that failed through its fault.
+    pub(crate) fn last_failure(&self) -> Option<LastFailure> {
+        self.last_failure.lock().clone()
     }
 
     /// Counts a login that was turned away before the back end was asked: what came before tells why.
@@ -101,6 +106,8 @@ pub struct BackendStatus {
     pub source_addresses: Vec<IpAddr>,
     /// The local ports of the pair of addresses that has the most connections; none before the first.
     pub local_ports: Option<LocalPorts>,
+    /// How it is: `up`, `down`, or `returning`, when it gets its logins step by step.
+    pub health: &'static str,
     /// Logins that it accepted since the start.
     pub logins: u64,
     /// Logins that failed through its fault since the start.
@@ -130,11 +137,12 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         login: settings.login.word(),
         source_addresses: settings.source_addresses.clone(),
         local_ports: backend.sources.fullest().map(LocalPorts::from),
+        health: backend.health.word(Instant::now()),
         logins: backend.counters.logins.load(Ordering::Relaxed),
         failures: backend.counters.failures.load(Ordering::Relaxed),
         logins_under_way: backend.flights.count(),
         logins_at_once: backend.flights.most(),
-        last_failure: backend.counters.last_failure.lock().clone(),
+        last_failure: backend.counters.last_failure(),
         imap_capabilities: capabilities.of(&settings.name, Protocol::Imap),
         pop3_capabilities: capabilities.of(&settings.name, Protocol::Pop3),
     }

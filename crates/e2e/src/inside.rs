@@ -128,11 +128,14 @@ fn backends(backend: u16, state: &TempDir) -> Settings {
             identity: Identities::default(),
             pipelining: true,
             logins_at_once: None,
+            same_store: None,
+            test_user: None,
             source_addresses: Vec::new(),
         }],
         logins_at_once: 1000,
         deadlines: Deadlines { connect: Duration::from_secs(5), ..Deadlines::default() },
         own: Vec::new(),
+        health: backends::HealthSettings::default(),
         state: state.path().to_owned(),
     }
 }

@@ -94,6 +94,18 @@ impl Stub {
         Self::imap_with(ImapWords::default(), after)
     }
 
+    /// As [`Self::imap`], on this port of 127.0.0.1.
+    pub fn imap_at(
+        port: u16,
+        after: impl Fn(Talk) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_at(port, move |mut talk| {
+            let words = ImapWords::default();
+            talk.send(&format!("* OK [CAPABILITY {}] stub ready\r\n", words.before))?;
+            if talk.imap_login(&words)? { after(talk) } else { Ok(()) }
+        })
+    }
+
     /// As [`Self::imap`], with other capabilities.
     pub fn imap_with(
         words: ImapWords,

@@ -155,6 +155,8 @@ reasons! {
     BackendName = "backend-name", Backend;
     /// As many logins as may be are under way there: it hangs, or cannot keep up.
     BackendBusy = "backend-busy", Backend;
+    /// The back end has failed for several clients and users in a row, and is left alone for a while.
+    BackendDown = "backend-down", Backend;
     /// Nothing accepted the connection in time.
     BackendConnect = "backend-connect", Backend;
     /// No greeting in time.

@@ -90,6 +90,7 @@ async fn run(
     let backends = backends::Backends::prepare(backends::Settings {
         backends: config.backends.clone(),
         deadlines: config.deadlines,
+        health: config.health.clone(),
         logins_at_once: logins_at_once(settings.limits.connections),
         own: config.addresses(),
         state: config.state.clone(),

@@ -20,7 +20,7 @@ use std::{
 };
 
 use ::directory::{KnownBackend, RuleSettings, SourceSettings, passwords::PasswordSettings};
-use backends::{BackendSettings, Deadlines};
+use backends::{BackendSettings, Deadlines, HealthSettings};
 use ipnet::IpNet;
 use model::{Mechanisms, Protocol};
 use toml::{
@@ -62,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How long to wait for a back end.
     pub(crate) deadlines: Deadlines,
+    /// How it is judged whether a back end lives.
+    pub(crate) health: HealthSettings,
     /// Empty where the configuration was read to [`Purpose::Act`].
     pub(crate) backends: Vec<BackendSettings>,
     pub(crate) known_backends: Vec<KnownBackend>,

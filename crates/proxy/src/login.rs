@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backends::{Client, Entered};
+use backends::{Client, Entered, Lease};
 use directory::{Query, Verdict};
 use model::{CanonicalUser, Credentials, Protocol, Reason, Refusal, UserName};
 use proto::{
@@ -34,6 +34,8 @@ use crate::{
 pub(crate) struct Established {
     pub(crate) pair: Pair,
     pub(crate) membership: Membership,
+    /// The user's place on a store that several servers share.
+    pub(crate) lease: Option<Box<Lease>>,
 }
 
 /// What the directory may want to know of an attempt to log in.
@@ -347,7 +349,7 @@ impl Talk<'_> {
         };
         membership.relayed(Direction::Up, up);
         membership.relayed(Direction::Down, down);
-        Ok(Established { pair, membership })
+        Ok(Established { pair, membership, lease: entered.lease.map(Box::new) })
     }
 }
 

@@ -69,7 +69,7 @@ impl End {
 /// Two phases: everything that logging in needs (buffers, machines, deadlines) lives in a box that is
 /// freed before the relay begins.
 pub(crate) async fn live(client: Stream, mut visitor: Box<Visitor>, mut admission: Admission) {
-    let Established { mut pair, membership } =
+    let Established { mut pair, membership, lease } =
         match Box::pin(login::establish(client, &mut visitor, &mut admission)).await {
             Ok(established) => established,
             Err(end) => return log_visit(&visitor, &end),
@@ -77,6 +77,7 @@ pub(crate) async fn live(client: Stream, mut visitor: Box<Visitor>, mut admissio
     drop(visitor);
     let ended = pair.relay(&*membership).await;
     Box::pin(finish(pair, ended, membership)).await;
+    drop(lease);
     drop(admission);
 }
 

@@ -212,9 +212,10 @@ impl Talk<'_> {
         let ttl = identity::ttl_onwards(claims.ttl)
             .ok_or_else(|| End::new(Reason::Loop, "too many proxies"))?;
         let tls = self.client.tls_version();
+        let ip = claims.client.unwrap_or(visitor.client).ip();
         let id = front.client_id().filter(|_| visitor.listener.forward_client_id).cloned();
         if !visitor.shared.backends.are_told(visitor.listener.protocol) {
-            return Ok(Client { identity: None, id, tls });
+            return Ok(Client { ip, identity: None, id, tls });
         }
         let connected = self.connected()?;
         let ours = || SessionName::new(&visitor.id.to_string());
@@ -229,7 +230,7 @@ impl Talk<'_> {
             transport: claims.transport.unwrap_or(private),
             ttl,
         };
-        Ok(Client { identity: Some(Arc::new(identity)), id, tls })
+        Ok(Client { ip, identity: Some(Arc::new(identity)), id, tls })
     }
 }
 

@@ -17,6 +17,7 @@ mod descriptors;
 mod dying;
 mod failures;
 mod goodbye;
+mod health;
 mod holding;
 mod hung;
 mod identity;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         capabilities::cases(),
         right_door::cases(),
         goodbye::cases(),
+        health::cases(),
         holding::cases(),
         behind_proxies::cases(),
         pace::cases(),

@@ -4,11 +4,13 @@ mod access;
 mod backend;
 mod between;
 mod clients;
+mod health;
 mod limits;
 mod listener;
 mod names;
 mod passwords;
 mod source;
+mod stores;
 
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
@@ -36,6 +38,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     between::tokens(file, &backends, reader);
     between::certificates(file, &backends, reader);
     between::loops(&backends, &listeners, reader);
+    stores::stores(file, &backends, reader);
     access::foresee(file, around, reader);
     let log = file.log.value();
     Config {
@@ -54,6 +57,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         listeners,
         limits: limits::limits(file, reader),
         deadlines: limits::deadlines(&file.deadlines, reader),
+        health: health::health(&file.health, reader),
         known_backends: backends.iter().map(backend::Checked::known).collect(),
         backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
         rules,

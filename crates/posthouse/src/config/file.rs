@@ -37,6 +37,7 @@ table! {
         "listener" = listeners: Tables<Listener>,
         "limits" = limits: Limits,
         "deadlines" = deadlines: Deadlines,
+        "health" = health: Health,
         "backend" = backends: Named<Backend>,
         "names" = names: Names,
         "passwords" = passwords: Passwords,
@@ -146,6 +147,26 @@ table! {
 }
 
 table! {
+    /// How it is judged whether a back end lives.
+    Health, "[health]" {
+        /// How many users and clients must have met a failure in a row,
+        "failures" = failures: u32,
+        /// and within which time.
+        "window" = window: Duration,
+        /// How often each is looked at; "0s" for never.
+        "look_every" = look_every: Duration,
+        /// How many looks in a row must fail.
+        "looks" = looks: u32,
+        /// How long one that is down is left alone, at first,
+        "rest" = rest: Duration,
+        /// and at most.
+        "longest_rest" = longest_rest: Duration,
+        /// How long after its return until it gets as many logins as ever.
+        "slow_start" = slow_start: Duration,
+    }
+}
+
+table! {
     /// A server that holds mail.
     Backend, "[backend.NAME]" {
         /// One host or several, tried in turn.
@@ -175,6 +196,12 @@ table! {
         "pipelining" = pipelining: bool,
         /// Logins under way there at a time.
         "logins_at_once" = logins_at_once: u32,
+        /// The store that it shares with others of the same word.
+        "same_store" = same_store: String,
+        /// Who is logged in to see whether it lives.
+        "test_user" = test_user: UserName,
+        "test_password_file" = test_password_file: PathBuf,
+        "test_password" = test_password: Secret,
         "login" = login: Login,
         /// Who may log in on everybody's behalf, for `master` and `authzid`.
         "master_user" = master_user: UserName,

@@ -40,6 +40,7 @@ pub(super) fn check(config: &Config, arguments: &Check, output: Output) -> Resul
     let backends = Backends::prepare(Settings {
         backends: settings,
         deadlines: config.deadlines,
+        health: config.health.clone(),
         // Nobody logs in.
         logins_at_once: 1,
         own: config.addresses(),

@@ -3,7 +3,7 @@
 use std::{fs, net::IpAddr, ops::Range, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use ::directory::KnownBackend;
-use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports, Trusted};
+use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports, TestUser, Trusted};
 use model::{BackendName, Host, Secret, UserName};
 use transport::tls::{CertificateFiles, ClientTls, Verify};
 
@@ -78,6 +78,7 @@ fn backend(
     let verify = verify(table, mode, purpose, reader);
     let certificate = certificate(table, mode, purpose, reader);
     let login = login(table, mode, purpose, reader);
+    let test_user = test_user(table, purpose, reader);
     let settings = login.map(|login| BackendSettings {
         name: name.value.clone(),
         hosts: hosts.iter().map(|host| host.value.clone()).collect(),
@@ -95,6 +96,8 @@ fn backend(
         identity: identities(table),
         pipelining: table.pipelining.or(true),
         logins_at_once: logins_at_once(&table.logins_at_once, reader),
+        same_store: table.same_store.value().map(|word| word.as_str().into()),
+        test_user,
     });
     let judged_here = table.login.given().filter(|login| login.value != Login::Forward);
     let judged_here = judged_here.map(|login| login.span.clone());
@@ -153,6 +156,32 @@ fn source_addresses(
 }
 
 /// Logins under way at a time, of which there cannot be none.
+/// Who is logged in to see whether it lives.
+fn test_user(table: &file::Backend, purpose: Purpose, reader: &mut Reader<'_>) -> Option<TestUser> {
+    let Some(name) = table.test_user.given() else {
+        let because = "it belongs to `test_user`";
+        refuse!(reader, table, [test_password_file, test_password], because);
+        return None;
+    };
+    let password = match (&table.test_password_file, &table.test_password) {
+        (Field::Given(file), Field::Absent) if purpose.reads_files() => secret_file(file, reader),
+        (Field::Absent, Field::Given(secret)) => Some(secret.value.clone()),
+        (Field::Given(_), Field::Given(secret)) => {
+            let title = "the test user has two passwords";
+            let help = "keep `test_password_file` or `test_password`";
+            reader.note(Mistake::error(&secret.span, title).help(help));
+            None
+        }
+        (Field::Absent, Field::Absent) => {
+            let mistake = Mistake::error(&name.span, "the test user has no password");
+            reader.note(mistake.help("write test_password_file = \"FILE\""));
+            None
+        }
+        _ => None,
+    };
+    Some(TestUser { name: name.value.clone(), password: password? })
+}
+
 fn logins_at_once(field: &Field<u32>, reader: &mut Reader<'_>) -> Option<usize> {
     let given = field.given()?;
     if given.value == 0 {
