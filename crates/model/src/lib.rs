@@ -18,7 +18,7 @@ pub use change::{Change, MailboxChanged, Scope};
 pub use credentials::{Credentials, Mechanism, Mechanisms, Proof};
 pub use name::{BackendName, CanonicalUser, InvalidBackendName, InvalidUserName, UserName};
 pub use protocol::Protocol;
-pub use reason::{Blame, Reason, Refusal};
+pub use reason::{Blame, Level, Reason, Refusal};
 pub use route::{Route, Target};
 pub use secret::{InvalidSecret, InvalidToken, Secret, Token};
 pub use session::SessionId;

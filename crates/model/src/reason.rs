@@ -12,10 +12,32 @@ pub enum Blame {
     Client,
     /// The directory: a source that could not say, or said something that cannot be used.
     Directory,
-    /// Nobody: an ordinary end.
+    /// Nobody: an ordinary end, or one that the operator wished.
     Nobody,
-    /// This program or its operator.
+    /// This program, or what it is allowed.
     Posthouse,
+}
+
+/// How loud a line about an end is in the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// A fault of this program.
+    Error,
+    /// What an operator can mend.
+    Warn,
+    /// All else.
+    Info,
+}
+
+impl Level {
+    /// The word in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+        }
+    }
 }
 
 /// What the client is told when it is refused; worded per protocol in `proto`.
@@ -194,14 +216,23 @@ reasons! {
     /// The connection has come through as many proxies as may be: one of them leads to itself.
     Loop = "loop", Posthouse;
     /// The operator ended the session.
-    Kicked = "kicked", Posthouse;
+    Kicked = "kicked", Nobody;
     /// The program is stopping.
-    Shutdown = "shutdown", Posthouse;
+    Shutdown = "shutdown", Nobody;
     /// A fault in this program; it ended one session only.
     Internal = "internal", Posthouse;
 }
 
 impl Reason {
+    /// How loud every line about such an end is, whether of a login, a connection or a session.
+    pub fn level(self) -> Level {
+        match (self, self.blame()) {
+            (Self::Internal, _) => Level::Error,
+            (_, Blame::Backend | Blame::Directory | Blame::Posthouse) => Level::Warn,
+            (_, Blame::Client | Blame::Nobody) => Level::Info,
+        }
+    }
+
     /// What a client that tried to log in is told. Everything that is not the client's own doing is
     /// "try later", unless the back end itself says that waiting does not help: what we cannot say is
     /// never "no".

@@ -25,7 +25,7 @@ use crate::{
     limits::{Admission, Door, Gate},
     login::no_room,
     refusal::Refusals,
-    session::{Shared, Visitor, live},
+    session::{Shared, Visitor, line_about, live},
     settings::within,
     throttle::Throttle,
 };
@@ -184,7 +184,8 @@ async fn listen(place: Place) {
             }
             Err(reason) => {
                 complaints.tell(|times| {
-                    tracing::warn!(
+                    line_about!(
+                        reason,
                         listener = %listener.name, client = %address, %reason, times,
                         "connection turned away"
                     );

@@ -9,7 +9,7 @@ use std::{
 
 use backends::Backends;
 use directory::Directory;
-use model::{Blame, CanonicalUser, Reason, SessionId};
+use model::{CanonicalUser, Reason, SessionId};
 use proto::relay::Lost;
 use transport::{Ended, Pair, Stream};
 
@@ -108,35 +108,41 @@ async fn finish(pair: Pair, ended: Ended, membership: Membership) {
     log_session(&view, reason);
 }
 
-/// The line of a session. The level follows from whose fault the end was.
+/// A line about an end, as loud as its reason is.
+macro_rules! line_about {
+    ($reason:expr, $($fields:tt)*) => {
+        match $reason.level() {
+            ::model::Level::Error => ::tracing::error!($($fields)*),
+            ::model::Level::Warn => ::tracing::warn!($($fields)*),
+            ::model::Level::Info => ::tracing::info!($($fields)*),
+        }
+    };
+}
+pub(crate) use line_about;
+
+/// The line of a session.
 fn log_session(view: &SessionView, reason: Reason) {
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                target: "session",
-                session = %view.session,
-                protocol = %view.protocol,
-                user = %view.user,
-                client = %view.client,
-                backend = %view.backend,
-                tls = view.tls.unwrap_or("none"),
-                r#in = view.bytes_in,
-                out = view.bytes_out,
-                seconds = view.seconds,
-                reason = %reason,
-                "session ended"
-            )
-        };
-    }
-    match reason.blame() {
-        Blame::Backend | Blame::Directory => line!(warn),
-        Blame::Client | Blame::Nobody | Blame::Posthouse => line!(info),
-    }
+    line_about!(
+        reason,
+        target: "session",
+        session = %view.session,
+        protocol = %view.protocol,
+        user = %view.user,
+        client = %view.client,
+        backend = %view.backend,
+        tls = view.tls.unwrap_or("none"),
+        r#in = view.bytes_in,
+        out = view.bytes_out,
+        seconds = view.seconds,
+        reason = %reason,
+        "session ended"
+    );
 }
 
 /// The line of a connection that ended without a session.
 fn log_visit(visitor: &Visitor, end: &End) {
-    tracing::info!(
+    line_about!(
+        end.reason,
         target: "session",
         session = %visitor.id,
         protocol = %visitor.listener.protocol,
@@ -156,25 +162,18 @@ pub(crate) fn log_refusal(
     backend: &str,
     detail: &str,
 ) {
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                target: "login",
-                session = %visitor.id,
-                protocol = %visitor.listener.protocol,
-                user = user.map_or("", CanonicalUser::as_str),
-                client = %visitor.client,
-                backend,
-                reason = %reason,
-                detail,
-                "login refused"
-            )
-        };
-    }
-    match reason.blame() {
-        Blame::Backend | Blame::Directory | Blame::Posthouse => line!(warn),
-        Blame::Client | Blame::Nobody => line!(info),
-    }
+    line_about!(
+        reason,
+        target: "login",
+        session = %visitor.id,
+        protocol = %visitor.listener.protocol,
+        user = user.map_or("", CanonicalUser::as_str),
+        client = %visitor.client,
+        backend,
+        reason = %reason,
+        detail,
+        "login refused"
+    );
 }
 
 #[cfg(test)]

@@ -412,6 +412,9 @@ fn the_name_that_a_client_asks_for_reaches_the_back_end(_: &House) {
                 talk.send("* ID NIL\r\n")?;
             }
             talk.send(&format!("{tag} OK [CAPABILITY IMAP4rev1] done\r\n"))?;
+            if command.starts_with("LOGOUT") {
+                return Ok(());
+            }
         }
     });
     let rest =
@@ -437,8 +440,11 @@ fn a_source_can_be_asked_by_the_name_that_a_client_asks_for(_: &House) {
             talk.send("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN] ready\r\n")?;
             loop {
                 let line = talk.line()?;
-                let (tag, _) = line.split_once(' ').unwrap_or((&line, ""));
+                let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
                 talk.send(&format!("{tag} OK [CAPABILITY IMAP4rev1] {name}\r\n"))?;
+                if command.starts_with("LOGOUT") {
+                    return Ok(());
+                }
             }
         })
     };

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::Reason;
+use model::{Blame, Reason, Refusal};
 
 use super::{Mistakes, Purpose, Surroundings, Unusable, parse};
 
@@ -63,12 +63,82 @@ fn links(text: &str) -> Vec<String> {
     behind.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
 }
 
+/// What a client is told for each reason, in the words of one protocol: the answer to its login, and the
+/// last line of its connection. From the tables that are tested against the program.
+struct Told {
+    answers: HashMap<String, String>,
+    goodbyes: HashMap<String, String>,
+}
+
+impl Told {
+    fn by(protocol: &str) -> Self {
+        let path = root().join(format!("crates/proto/tests/refusals/{protocol}.txt"));
+        let text = fs::read_to_string(path).unwrap();
+        let mut parts = text.split("\n\n").map(|part| {
+            let lines = part.lines().filter_map(|line| line.split_once(": "));
+            let pairs = lines.map(|(word, line)| (word.to_owned(), line.to_owned()));
+            pairs.collect::<HashMap<_, _>>()
+        });
+        Self { answers: parts.next().unwrap(), goodbyes: parts.next().unwrap() }
+    }
+}
+
+/// The text for people in a line.
+fn words(line: &str) -> &str {
+    let status = ["a NO ", "* BYE ", "-ERR ", "+OK "];
+    let rest = status.iter().find_map(|status| line.strip_prefix(status)).unwrap();
+    rest.split_once("] ").map_or(rest, |(_, text)| text)
+}
+
+/// The response code in a line, with its brackets.
+fn code(line: &str) -> Option<&str> {
+    let from = line.find('[')?;
+    line.get(from..=line.find(']')?)
+}
+
+/// What stands between quotation marks.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('"').skip(1).step_by(2).collect()
+}
+
 #[test]
-fn every_error_word_is_explained() {
+fn every_error_word_is_explained_with_its_level_and_what_the_client_is_told() {
     let page = page("troubleshooting.md");
-    for reason in Reason::ALL {
-        let row = format!("| `{}` |", reason.word());
+    let (imap, pop3) = (Told::by("imap"), Told::by("pop3"));
+    for (mark, refusal) in
+        [("**no**", "wrong-password"), ("**later**", "loop"), ("**TLS**", "client-clear-text")]
+    {
+        let answer = imap.answers[refusal].trim_start_matches("a ");
+        let row = format!("| {mark} | `{answer}` | `{}` |", pop3.answers[refusal]);
         assert!(page.contains(&row), "troubleshooting.md has no row {row}");
+    }
+    for reason in Reason::ALL {
+        let word = reason.word();
+        let start = format!("| `{word}` | {} | ", reason.level().word());
+        let row = page.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("troubleshooting.md has no row {start}"));
+        let cell = row.split(" | ").nth(3).unwrap();
+        let (answer, goodbye) = (words(&imap.answers[word]), words(&imap.goodbyes[word]));
+        let says = |mark| cell.contains(mark);
+        assert_eq!(says("**no**"), reason.refusal() == Refusal::AuthenticationFailed, "{row}");
+        assert_eq!(says("**TLS**"), reason.refusal() == Refusal::PrivacyRequired, "{row}");
+        match reason.refusal() {
+            Refusal::AuthenticationFailed | Refusal::PrivacyRequired => {}
+            // Not every such end can come while somebody logs in; theirs can.
+            Refusal::Unavailable => {
+                let of_login = matches!(reason.blame(), Blame::Backend | Blame::Directory);
+                assert!(says("**later**") || !of_login, "{row}");
+            }
+            _ => {
+                let codes = [&imap, &pop3].map(|told| code(&told.answers[word]).unwrap());
+                assert!(codes.into_iter().all(says) && says(answer), "{row}");
+            }
+        }
+        assert!(says(goodbye) || goodbye == "Try again later", "{row}");
+        assert_eq!(words(&pop3.goodbyes[word]), goodbye);
+        for quoted in quoted(cell) {
+            assert!(quoted == answer || quoted == goodbye, "{row}");
+        }
     }
 }
 
