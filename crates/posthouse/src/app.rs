@@ -123,11 +123,12 @@ async fn run(
     Ok(())
 }
 
-/// Lets sessions go on for the time of grace, or until a second signal, and ends those that are left.
+/// Lets sessions go on for the time of grace, in whose last part they end one by one, or until a second
+/// signal, and ends what is left.
 async fn finish(proxy: &Running, grace: Duration, signals: &mut Signals) {
     let why = tokio::select! {
         () = proxy.drained() => return,
-        () = tokio::time::sleep(grace) => "the grace time is over",
+        () = proxy.wind_down(grace) => "the grace time is over",
         signal = signals.next() => signal,
     };
     tracing::info!(connections = proxy.connections(), why, "ending what is left");

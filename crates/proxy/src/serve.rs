@@ -120,6 +120,14 @@ impl Running {
         self.shared.door.emptied().await;
     }
 
+    /// Lets sessions go on for the time of grace and ends them one by one in its last part, which is as long
+    /// as that of a dead back end's sessions and half of the grace at most.
+    pub async fn wind_down(&self, grace: Duration) {
+        let spread = self.shared.limits.disconnect_spread.min(grace / 2);
+        tokio::time::sleep(grace.saturating_sub(spread)).await;
+        self.shared.sessions.end_evenly(Reason::Shutdown, spread).await;
+    }
+
     /// Ends all connections, before login and after, each with a goodbye.
     pub fn end_all(&self) {
         self.shared.sessions.end_all(Reason::Shutdown);

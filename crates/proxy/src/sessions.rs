@@ -157,6 +157,25 @@ impl Sessions {
         self.common.feed.is_followed() || self.common.holds.users().contains(user)
     }
 
+    /// Ends the sessions of this moment evenly over a time, the last of them at its end: their programs come
+    /// back at once, and all at the same moment would be a storm upon whoever takes them next.
+    pub(crate) async fn end_evenly(&self, reason: Reason, over: Duration) {
+        let mut ids: Vec<_> = self
+            .shards
+            .iter()
+            .flat_map(|shard| shard.lock().keys().copied().collect::<Vec<_>>())
+            .collect();
+        ids.sort_unstable();
+        let begin = tokio::time::Instant::now();
+        let between = over / u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
+        for (id, turn) in ids.into_iter().zip(1..) {
+            tokio::time::sleep_until(begin + between.saturating_mul(turn)).await;
+            if let Some(entry) = self.shard(id).lock().get(&id) {
+                entry.end(reason);
+            }
+        }
+    }
+
     /// Ends all sessions, and those that enter from now on.
     pub(crate) fn end_all(&self, reason: Reason) {
         self.closing.store(reason as u8, Ordering::SeqCst);
@@ -393,6 +412,36 @@ mod tests {
         drop(session);
         assert!(sessions.list().is_empty());
         assert!(!sessions.kick(SessionId::new(1, 1)));
+    }
+
+    #[tokio::test]
+    async fn sessions_end_evenly_over_the_time_and_the_last_at_its_end() {
+        const OVER: Duration = Duration::from_millis(500);
+        let sessions = sessions(0);
+        let entered: Vec<_> =
+            (1..=1000).map(|count| sessions.enter(who(count), Instant::now())).collect();
+        assert!(sessions.kick(SessionId::new(1, 1000)));
+        let ended = || {
+            let ended = |entry: &&Membership| entry.asked() == Reason::Shutdown;
+            entered.iter().filter(ended).count()
+        };
+        let (ending, began) = (Arc::clone(&sessions), Instant::now());
+        let task = tokio::spawn(async move { ending.end_evenly(Reason::Shutdown, OVER).await });
+        let mut between = 0;
+        while !task.is_finished() {
+            tokio::time::sleep(OVER / 50).await;
+            let count = ended();
+            // Later than need be on a machine that has other work, and never earlier.
+            assert!(
+                count as u128 <= 1000 * began.elapsed().as_micros() / OVER.as_micros(),
+                "{count}"
+            );
+            between += usize::from((1..999).contains(&count));
+        }
+        task.await.unwrap();
+        assert!(began.elapsed() >= OVER && between > 1, "{:?}, {between}", began.elapsed());
+        assert_eq!(ended(), 999);
+        assert_eq!(entered[999].asked(), Reason::Kicked);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) fn cases() -> Vec<Case> {
         a_session_goes_on_and_its_end_is_the_end,
         the_next_instance_starts_beside_one_that_has_sessions_left,
         when_the_grace_time_is_over_sessions_are_closed,
+        sessions_are_closed_one_by_one_in_the_last_part_of_the_grace_time,
         a_second_signal_closes_sessions_now,
         a_client_before_login_does_not_hold_the_end_up_for_longer_than_the_grace_time,
         after_a_crash_it_starts_again_with_all_users,
@@ -144,6 +145,21 @@ fn when_the_grace_time_is_over_sessions_are_closed(_: &House) {
     assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
     assert!(door.wait_exit(AT_ONCE).unwrap().success(), "{}", door.log_text());
     door.line(|line| line.contains("session ended") && line.contains("reason=shutdown"));
+}
+
+fn sessions_are_closed_one_by_one_in_the_last_part_of_the_grace_time(_: &House) {
+    let stub = echo();
+    let mut door = Door::open(&config("state = \"state\"\ngrace = \"3s\"", &stub));
+    let mut clients: Vec<_> = (0..3).map(|_| logged_in(&door)).collect();
+    let began = Instant::now();
+    door.terminate().unwrap();
+    for (number, client) in clients.iter_mut().enumerate() {
+        answers(client);
+        assert_eq!(client.read_to_end().unwrap(), b"");
+        let turn = Duration::from_millis(1900 + 500 * number as u64);
+        assert!(began.elapsed() >= turn, "{number}: {:?}", began.elapsed());
+    }
+    assert!(door.wait_exit(AT_ONCE).unwrap().success(), "{}", door.log_text());
 }
 
 fn a_second_signal_closes_sessions_now(_: &House) {
