@@ -16,7 +16,7 @@ pub use crate::{
         Desk, Status, backend_list, cache_flush, no_table, session_kick, session_list, source_list,
         status,
     },
-    look::{CheckedBackend, LookUp, LookedUp, backend_check, user_look_up},
+    look::{CheckedBackend, LookUp, LookedUp, Mailbox, backend_check, user_look_up, whereabouts},
     refused::{Refused, Why},
     sessions::{Kick, Kicked, SessionFilter},
     sources::{Flush, Flushed, SourceCounts, SourceLine},

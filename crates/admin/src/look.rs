@@ -1,11 +1,14 @@
 //! Looking without touching: where a login of this name would go, and whether a back end answers.
 
 use backends::Backends;
-use directory::{Directory, Query, Verdict};
-use model::{BackendName, Host, HostPort, Protocol, UserName};
+use directory::{Directory, Placed, Query, Whereabouts};
+use model::{BackendName, Host, HostPort, Protocol};
 use serde::{Deserialize, Serialize};
 
-use crate::{Refused, Why, users::shown};
+use crate::{
+    Refused, Why,
+    users::{canonical, shown},
+};
 
 /// For which login to look up.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -36,6 +39,57 @@ pub struct LookedUp {
     pub name_there: String,
     /// Whether the source knows his password. It is never shown.
     pub has_password: bool,
+    /// What his pool says of his mailbox, where he is in one.
+    pub mailbox: Option<Mailbox>,
+}
+
+/// A mailbox as a pool knows it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Mailbox {
+    /// The pool.
+    pub pool: String,
+    /// What stands for the mailbox whatever its user's name is.
+    pub id: String,
+    /// Its shard, from 0 to 65535.
+    pub shard: u16,
+    /// The epoch of that shard's page: it grows with each change.
+    pub epoch: u64,
+    /// Where it is; none until its first login.
+    pub backend: Option<String>,
+    /// Why it is there: `own`, a home of its own, or `shard`.
+    pub from: String,
+}
+
+impl From<Placed> for Mailbox {
+    fn from(placed: Placed) -> Self {
+        Self {
+            pool: placed.pool.into(),
+            id: placed.id.into(),
+            shard: placed.shard,
+            epoch: placed.epoch,
+            backend: placed.backend.map(|name| name.to_string()),
+            from: if placed.own { "own" } else { "shard" }.to_owned(),
+        }
+    }
+}
+
+/// Finds out where a login of this name would go, without writing anything. Must be called within a tokio
+/// runtime.
+///
+/// # Errors
+/// [`Why::Invalid`] if the name is none, [`Why::Unavailable`] if a source cannot say.
+pub async fn whereabouts(
+    directory: &Directory,
+    name: &str,
+    protocol: Protocol,
+) -> Result<Whereabouts, Refused> {
+    let user = canonical(directory.rules(), name)?;
+    let query = Query::without_client(user, protocol);
+    directory.whereabouts(&query).await.map_err(cannot_say)
+}
+
+fn cannot_say(unavailable: directory::Unavailable) -> Refused {
+    Refused::new(Why::Unavailable, format!("{}: {unavailable}", unavailable.reason))
 }
 
 /// Says where a login of this name would go, as a login would find it. Must be called within a tokio
@@ -49,18 +103,20 @@ pub async fn user_look_up(
     name: &str,
     request: &LookUp,
 ) -> Result<LookedUp, Refused> {
-    let bad = |error: String| Refused::invalid(format!("the user `{}`: {error}", shown(name)));
-    let typed = UserName::new(name).map_err(|error| bad(error.to_string()))?;
-    let user = directory.canonical(&typed).map_err(|error| bad(error.to_string()))?;
     let protocol = request.protocol;
-    let query = Query::without_client(user, protocol);
-    let (verdict, source) = directory
-        .look_up_with_source(&query)
-        .await
-        .map_err(|error| Refused::new(Why::Unavailable, format!("{}: {error}", error.reason)))?;
-    let Verdict::Admit(route) = verdict else {
-        let user = shown(query.user.as_str());
+    let found = whereabouts(directory, name, protocol).await?;
+    let user = shown(found.user.as_str());
+    let Some(source) = &found.source else {
         let message = format!("no source of the directory knows `{user}`");
+        return Err(Refused::new(Why::NotFound, message));
+    };
+    if let Some(unavailable) = found.cannot_say {
+        return Err(cannot_say(unavailable));
+    }
+    let Some(route) = found.route else {
+        let message = format!(
+            "the source `{source}` knows `{user}`, and his pool has placed him nowhere yet: his first login will"
+        );
         return Err(Refused::new(Why::NotFound, message));
     };
     let nowhere = || Refused::new(Why::Unavailable, "the answer names no back end");
@@ -70,12 +126,13 @@ pub async fn user_look_up(
     let port = target.port.unwrap_or_else(|| known.port(protocol));
     let at = |host: &Host| HostPort { host: host.clone(), port: Some(port) }.to_string();
     Ok(LookedUp {
-        user: query.user.to_string(),
-        source: source.as_deref().unwrap_or_default().to_owned(),
+        user: found.user.to_string(),
+        source: source.to_string(),
         backend: target.backend.to_string(),
         addresses: hosts.iter().map(at).collect(),
         name_there: route.user.to_string(),
         has_password: route.secret.is_some(),
+        mailbox: found.placed.map(Mailbox::from),
     })
 }
 

@@ -200,8 +200,8 @@ fn not_found(user: &CanonicalUser) -> Refused {
 pub struct ShownUser {
     /// His canonical name.
     pub user: String,
-    /// Where he is: a back end's name, or `host` or `host:port`.
-    pub backend: String,
+    /// Where he is: a back end's name, or `host` or `host:port`; none where a pool says it.
+    pub backend: Option<String>,
     /// His name there, where it is another.
     #[serde(rename = "as")]
     pub name_there: Option<String>,
@@ -245,9 +245,9 @@ pub fn user_show(users: &Users, name: &str) -> Result<ShownUser, Refused> {
     let history = users.store.history(Some(&user), SHOWN_HISTORY)?;
     Ok(ShownUser {
         user: user.to_string(),
-        backend: home.answer.place.to_string(),
-        name_there: home.answer.user.map(|name| name.to_string()),
-        has_password: home.password.is_some(),
+        backend: home.answer.as_ref().map(|answer| answer.place.to_string()),
+        name_there: home.answer.and_then(|answer| answer.user).map(|name| name.to_string()),
+        has_password: home.password.is_some() || home.verifier.is_some(),
         changed_at: seconds(home.changed_at),
         history: history.into_iter().map(HistoryLine::from).collect(),
     })
@@ -286,8 +286,8 @@ pub struct UserList {
 pub struct UserLine {
     /// His canonical name.
     pub user: String,
-    /// Where he is.
-    pub backend: String,
+    /// Where he is; none where a pool says it.
+    pub backend: Option<String>,
     /// His name there, where it is another.
     #[serde(rename = "as")]
     pub name_there: Option<String>,
@@ -311,8 +311,8 @@ pub fn user_list(users: &Users, request: ListUsers) -> Result<UserList, Refused>
     listed.truncate(limit);
     let line = |listed: directory::Listed| UserLine {
         user: listed.user.to_string(),
-        backend: listed.answer.place.to_string(),
-        name_there: listed.answer.user.map(|name| name.to_string()),
+        backend: listed.answer.as_ref().map(|answer| answer.place.to_string()),
+        name_there: listed.answer.and_then(|answer| answer.user).map(|name| name.to_string()),
         has_password: listed.has_password,
     };
     Ok(UserList { users: listed.into_iter().map(line).collect(), more })
@@ -350,8 +350,8 @@ pub struct Exported {
 pub struct ExportedLine {
     /// His canonical name.
     pub user: String,
-    /// Where he is.
-    pub backend: String,
+    /// Where he is; none where a pool says it.
+    pub backend: Option<String>,
     /// His name there, where it is another.
     #[serde(rename = "as")]
     pub name_there: Option<String>,

@@ -8,9 +8,10 @@ use std::{fmt, sync::Arc};
 use model::{BackendName, CanonicalUser, Reason};
 
 use crate::{
-    DependsOn, Gives, Keys, OnError, OpenError, Placeholder, Query, SourceSettings, Store,
+    DependsOn, Gives, Keys, OnError, OpenError, Placeholder, PoolUse, Query, SourceSettings, Store,
     Template, Unavailable,
     directory::Refused,
+    placement::Wanted,
     sources::{
         Around, Asking, CannotSay, Found, Offer, Question, Said, Source, cached::Figures,
         table::Table,
@@ -45,6 +46,8 @@ pub(crate) struct Link {
     on_error: OnError,
     keys: Keys,
     verify: bool,
+    pool: Option<PoolUse>,
+    knows_everybody: bool,
     source: Source,
 }
 
@@ -171,6 +174,8 @@ impl Link {
                 on_error: settings.on_error,
                 keys: settings.keys,
                 verify: settings.verify,
+                pool: settings.pool,
+                knows_everybody: settings.kind.knows_everybody(),
                 source,
             }),
             Err(problem) => Err(OpenError::Source { name: settings.name, problem }),
@@ -215,6 +220,19 @@ impl Link {
     /// Whether passwords are judged here whatever the back end does.
     pub(crate) fn verify(&self) -> bool {
         self.verify
+    }
+
+    /// Whose mailbox is wanted, where a pool has to say where it is; none if there is no pool.
+    pub(crate) fn wanted(&self, user: &CanonicalUser, found: &Found) -> Option<Wanted> {
+        let PoolUse { pool, tag } = self.pool.as_ref()?;
+        Some(Wanted {
+            user: user.clone(),
+            pool: Arc::clone(pool),
+            tag: tag.clone(),
+            id: found.id.clone(),
+            anybody: self.knows_everybody,
+            incomplete: found.incomplete,
+        })
     }
 
     pub(crate) fn unavailable(&self, cannot: CannotSay) -> Unavailable {

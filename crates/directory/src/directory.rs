@@ -12,7 +12,9 @@ use crate::{
     Backends, BadName, DependsOn, FileProblem, Query, Rules, Settings, Store, StoreError,
     Unresolved,
     chain::{Chain, Known, Link, SourceFigures},
+    holds::{Held, Holds},
     judge::{Judge, Judgement},
+    placement::{Placed, Placement, Wanted},
     sources::{Around, Asking, CannotSay, Found, Offer},
 };
 
@@ -56,6 +58,17 @@ pub enum OpenError {
     /// The chain is empty: every user would be unknown.
     #[error("there is no source of users: configure at least one")]
     Empty,
+    /// A pool cannot be used.
+    #[error("pool `{name}`: {problem}")]
+    Pool {
+        /// The pool.
+        name: Arc<str>,
+        /// Why.
+        problem: PoolProblem,
+    },
+    /// The embedded store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A source cannot be used.
     #[error("source `{name}`: {problem}")]
     Source {
@@ -86,6 +99,44 @@ pub enum SourceProblem {
     Template(BackendName),
 }
 
+/// Why a pool cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolProblem {
+    /// It was opened otherwise before.
+    #[error(
+        "it was opened with place = \"{0}\", and by that its mailboxes are found: write that again, or make \
+         a pool of another name for new users"
+    )]
+    OtherPlace(String),
+    /// The embedded store cannot be used.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Where a login of a user would go, and why. Nothing was written to find out.
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
+    /// Who.
+    pub user: CanonicalUser,
+    /// The source that knows him; none if none does.
+    pub source: Option<Arc<str>>,
+    /// Where a login would go. None if nobody knows him, or if his first login has to say.
+    pub route: Option<Route>,
+    /// Why a login would have to wait, where nobody can say its way.
+    pub cannot_say: Option<Unavailable>,
+    /// What his pool says, where he is in one and has been seen.
+    pub placed: Option<Placed>,
+    /// His mailbox, where he is in a pool.
+    wanted: Option<Wanted>,
+}
+
+impl Whereabouts {
+    /// His mailbox, where he is in a pool.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        self.wanted.as_ref()
+    }
+}
+
 /// The directory. It is shared by all sessions.
 pub struct Directory {
     rules: Rules,
@@ -93,6 +144,8 @@ pub struct Directory {
     chain: Chain,
     depends_on: DependsOn,
     judge: Judge,
+    placement: Option<Arc<Placement>>,
+    holds: Holds,
 }
 
 impl Directory {
@@ -107,13 +160,31 @@ impl Directory {
             backends: Arc::clone(&backends),
             state: settings.state,
         };
+        let state = around.state.clone();
         let chain = Chain::open(settings.chain, &around)?;
+        let store = match chain.store() {
+            Some(store) => Some(Arc::clone(store)),
+            None if state.as_os_str().is_empty() => None,
+            None => Some(Arc::new(Store::open(&state)?)),
+        };
+        let placement = match &store {
+            Some(store) => {
+                let (store, backends) = (Arc::clone(store), Arc::clone(&backends));
+                let placement = Placement::open(store, backends, settings.pools)
+                    .map_err(|(name, problem)| OpenError::Pool { name, problem })?;
+                Some(Arc::new(placement))
+            }
+            None => None,
+        };
+        let held = store.as_deref().map(Store::held).transpose()?;
         Ok(Self {
             rules: settings.rules,
             backends,
             depends_on: chain.depends_on(),
             chain,
             judge: Judge::new(settings.passwords),
+            placement,
+            holds: Holds::new(held.into_iter().flatten().filter_map(|held| held_before(&held))),
         })
     }
 
@@ -127,12 +198,14 @@ impl Directory {
         self.rules.canonical(typed)
     }
 
-    /// Says where a user is, without asking whether it is he. It has to be called within a tokio runtime.
+    /// Says where a user is, without asking whether it is he. A new one gets a home, where that is left to a
+    /// pool. It has to be called within a tokio runtime.
     ///
     /// # Errors
     /// [`Unavailable`] if a source that has to be asked cannot say, or its answer leads nowhere.
     pub async fn look_up(&self, query: &Query) -> Result<Verdict, Unavailable> {
-        Ok(self.look_up_with_source(query).await?.0)
+        let known = self.chain.ask(query, None, Asking::Usual).await?;
+        self.verdict(known, query, None).await
     }
 
     /// As [`Self::look_up`], for somebody on whose being unknown something final hangs, such as that a
@@ -142,19 +215,49 @@ impl Directory {
     /// As [`Self::look_up`].
     pub async fn look_up_for_good(&self, query: &Query) -> Result<Verdict, Unavailable> {
         let known = self.chain.ask(query, None, Asking::NoRememberedNo).await?;
-        Ok(self.verdict(known, query, None).await?.0)
+        self.verdict(known, query, None).await
     }
 
-    /// As [`Self::look_up`], with the name of the source that knows the user.
+    /// Says where a login of a user would go, and writes nothing: who has no home yet gets none. It has to
+    /// be called within a tokio runtime.
     ///
     /// # Errors
-    /// As [`Self::look_up`].
-    pub async fn look_up_with_source(
-        &self,
-        query: &Query,
-    ) -> Result<(Verdict, Option<Arc<str>>), Unavailable> {
-        let known = self.chain.ask(query, None, Asking::Usual).await?;
-        self.verdict(known, query, None).await
+    /// [`Unavailable`] if a source that has to be asked cannot say.
+    pub async fn whereabouts(&self, query: &Query) -> Result<Whereabouts, Unavailable> {
+        let nowhere = Whereabouts {
+            user: query.user.clone(),
+            source: None,
+            route: None,
+            cannot_say: None,
+            placed: None,
+            wanted: None,
+        };
+        let Known::User(link, found) = self.chain.ask(query, None, Asking::Usual).await? else {
+            return Ok(nowhere);
+        };
+        let source = Some(Arc::clone(link.name()));
+        let wanted = self.wanted(link, query, &found);
+        let looked = match (&wanted, &self.placement) {
+            (Some(wanted), Some(placement)) => placement.look(wanted),
+            _ => Ok(None),
+        };
+        let placed = looked.map_err(|cannot| link.unavailable(cannot))?;
+        let targets = match &placed {
+            None if wanted.is_some() => None,
+            None => Some(self.targets(link, query, &found)),
+            Some(placed) => {
+                let backend = placed.backend.as_ref();
+                backend.map(|backend| self.target(&placed.pool, backend, link))
+            }
+        };
+        let (targets, cannot_say) = match targets.transpose() {
+            Ok(targets) => (targets, None),
+            Err(unavailable) => (None, Some(unavailable)),
+        };
+        let user = found.user.unwrap_or_else(|| query.user.name().clone());
+        let (secret, judged) = (found.secret, found.judged);
+        let route = targets.map(|targets| Route { targets, user, secret, judged });
+        Ok(Whereabouts { source, route, cannot_say, placed, wanted, ..nowhere })
     }
 
     /// Says whether a client is let in, and where its mail is. Its proof is judged here unless the back end
@@ -174,7 +277,7 @@ impl Directory {
             Proof::Certificate | Proof::Scram | Proof::Token(_) => None,
         };
         let known = self.chain.ask(query, offer, Asking::Usual).await?;
-        Ok(self.verdict(known, query, Some(proof)).await?.0)
+        self.verdict(known, query, Some(proof)).await
     }
 
     /// What the sources' answers depend on, beside the user and the protocol.
@@ -203,9 +306,19 @@ impl Directory {
         &self.backends
     }
 
-    /// The embedded store; none if the chain has no table.
-    pub fn store(&self) -> Option<&Arc<Store>> {
+    /// The embedded store, if the chain has a table.
+    pub fn table(&self) -> Option<&Arc<Store>> {
         self.chain.store()
+    }
+
+    /// What is kept of pools and holds; none without a state folder.
+    pub(crate) fn kept(&self) -> Option<&Placement> {
+        self.placement.as_deref()
+    }
+
+    /// Who is held.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// The template of the table, if the chain has a table and that a template.
@@ -219,26 +332,27 @@ impl Directory {
         known: Known<'_>,
         query: &Query,
         proof: Option<&Proof>,
-    ) -> Result<(Verdict, Option<Arc<str>>), Unavailable> {
+    ) -> Result<Verdict, Unavailable> {
         let (link, found) = match known {
             Known::User(link, found) => (link, found),
-            Known::Refused(refused) => return Ok((Verdict::Refused(refused), None)),
-            Known::Nobody => return Ok((Verdict::Unknown, None)),
+            Known::Refused(refused) => return Ok(Verdict::Refused(refused)),
+            Known::Nobody => return Ok(Verdict::Unknown),
         };
-        let source = Some(Arc::clone(link.name()));
         if found.disabled && proof.is_some() {
             let refused = Refused { reason: Reason::UserDisabled, wait: None, text: None };
-            return Ok((Verdict::Refused(refused), source));
+            return Ok(Verdict::Refused(refused));
         }
-        let targets = self.targets(link, query, &found)?;
+        let targets = match self.wanted(link, query, &found) {
+            Some(wanted) => self.placed(link, wanted).await?,
+            None => self.targets(link, query, &found)?,
+        };
         let judged = match proof {
             Some(proof) if link.verify() || targets.iter().any(|at| self.must_judge(at)) => {
                 match self.judge.judge(&query.user, &found, proof).await {
                     Ok(Judgement::Right) => true,
                     Ok(Judgement::Wrong) => {
                         let reason = Reason::WrongPassword;
-                        let refused = Refused { reason, wait: None, text: None };
-                        return Ok((Verdict::Refused(refused), source));
+                        return Ok(Verdict::Refused(Refused { reason, wait: None, text: None }));
                     }
                     Err(cannot) => return Err(link.unavailable(cannot)),
                 }
@@ -246,7 +360,54 @@ impl Directory {
             _ => found.judged,
         };
         let user = found.user.unwrap_or_else(|| query.user.name().clone());
-        Ok((Verdict::Admit(Route { targets, user, secret: found.secret, judged }), source))
+        Ok(Verdict::Admit(Route { targets, user, secret: found.secret, judged }))
+    }
+
+    /// The mailbox that a pool has to say the home of; none if the source has said where it is, or has no
+    /// pool.
+    fn wanted(&self, link: &Link, query: &Query, found: &Found) -> Option<Wanted> {
+        if found.places.is_empty() { link.wanted(&query.user, found) } else { None }
+    }
+
+    /// Where a pool has a mailbox, or from now on will have it.
+    async fn placed(&self, link: &Link, wanted: Wanted) -> Result<Vec<Target>, Unavailable> {
+        let cannot = |cannot| link.unavailable(cannot);
+        let Some(placement) = &self.placement else {
+            let detail = "its pool has no state folder to keep its mailboxes in";
+            return Err(cannot(CannotSay::misconfigured(detail)));
+        };
+        let placed = match placement.find(&wanted).map_err(cannot)? {
+            Some(placed) => placed,
+            None => {
+                let placement = Arc::clone(placement);
+                // It waits for the disk, and perhaps for another process that writes.
+                let settling = tokio::task::spawn_blocking(move || placement.settle(&wanted));
+                let settled =
+                    settling.await.map_err(|lost| cannot(CannotSay::unavailable(lost)))?;
+                settled.map_err(cannot)?
+            }
+        };
+        match &placed.backend {
+            Some(backend) => self.target(&placed.pool, backend, link),
+            None => Err(cannot(CannotSay::unavailable("its pool has placed the user nowhere"))),
+        }
+    }
+
+    /// A back end that a pool names. One that is gone from the configuration still has the mail.
+    fn target(
+        &self,
+        pool: &str,
+        backend: &BackendName,
+        link: &Link,
+    ) -> Result<Vec<Target>, Unavailable> {
+        if self.backends.knows(backend) {
+            return Ok(vec![Target::backend(backend.clone())]);
+        }
+        let detail = format!(
+            "the pool `{pool}` has the mailbox on `{backend}`, which is not configured any more: configure it \
+             again, or bring the mail elsewhere and say so (user place, shard place)"
+        );
+        Err(link.unavailable(CannotSay::misconfigured(detail)))
     }
 
     /// Whether a back end lets in whom we name, and so leaves it to us to ask for a proof.
@@ -277,5 +438,17 @@ impl Directory {
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.chain.fmt(f)
+    }
+}
+
+/// A hold as it is stored; none if no release writes such a one.
+fn held_before((about, subject): &(String, String)) -> Option<Held> {
+    match about.as_str() {
+        "backend" => BackendName::new(subject).ok().map(Held::Backend),
+        "user" => {
+            let user = UserName::new(subject.as_str()).ok()?;
+            Some(Held::User(CanonicalUser::declare(user)))
+        }
+        _ => None,
     }
 }

@@ -3,13 +3,16 @@
 //! Nothing here knows whether a back end is alive, sees a client's connection, or words a reply. Not
 //! found, found, and "cannot say" are three answers and never become one another.
 
+mod acts;
 mod answer;
 mod chain;
 mod directory;
+mod holds;
 mod http;
 mod judge;
 mod lines;
 pub mod passwords;
+mod placement;
 mod query;
 mod rules;
 mod settings;
@@ -17,14 +20,21 @@ mod sources;
 mod store;
 pub mod tokens;
 
+pub use acts::PlacedMailbox;
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
 pub use chain::SourceFigures;
-pub use directory::{Directory, OpenError, Refused, SourceProblem, Unavailable, Verdict};
+pub use directory::{
+    Directory, OpenError, PoolProblem, Refused, SourceProblem, Unavailable, Verdict, Whereabouts,
+};
+pub use holds::{Held, Holds, Passage};
 pub use http::{HttpField, HttpServer, InvalidField, InvalidUrl, Url};
 pub use lines::LineProblem;
+pub use placement::{
+    Added, MemberView, PlaceBy, PlaceRefused, Placed, Policy, PoolSettings, PoolView, Pools, Share,
+};
 pub use query::{DependsOn, InvalidTemplate, Keys, Placeholder, Query, Template};
 pub use rules::{BadName, InvalidRules, Rewrite, RuleSettings, Rules, StripDomain};
-pub use settings::{Gives, OnError, Settings, SourceKind, SourceSettings};
+pub use settings::{Gives, OnError, PoolUse, Settings, SourceKind, SourceSettings};
 pub use sources::{
     cached::{CacheSettings, Figures},
     file::{FileFormat, FileProblem, FileSettings, Problems},
@@ -32,6 +42,6 @@ pub use sources::{
     r#static::StaticSettings,
 };
 pub use store::{
-    Change, Event, Home, Import, ImportFormat, ImportReport, Listed, PasswordChange, Range, Store,
-    StoreError, WrongLines,
+    Change, Event, Home, Import, ImportFormat, ImportReport, Listed, PasswordChange, Range,
+    Renamed, ShardRun, Store, StoreError, StoredPool, WrongLines,
 };

@@ -2,12 +2,12 @@
 //!
 //! Nothing here opens a source or knows how the configuration file is written.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use model::BackendName;
 
 use crate::{
-    CacheSettings, FileFormat, FileSettings, HttpSettings, Keys, KnownBackend, Rules,
+    CacheSettings, FileFormat, FileSettings, HttpSettings, Keys, KnownBackend, Pools, Rules,
     StaticSettings, passwords::PasswordSettings,
 };
 
@@ -20,7 +20,10 @@ pub struct Settings {
     pub chain: Vec<SourceSettings>,
     /// The configured back ends.
     pub backends: Vec<KnownBackend>,
-    /// The state folder, for the table.
+    /// The pools of back ends.
+    pub pools: Pools,
+    /// The state folder, for the store. With an empty path nothing is kept: good for a chain without a table
+    /// and without pools.
     pub state: PathBuf,
     /// How passwords are checked here.
     pub passwords: PasswordSettings,
@@ -42,6 +45,8 @@ pub struct SourceSettings {
     /// Whether passwords are always judged here by what it says, even for a back end that would judge them
     /// itself.
     pub verify: bool,
+    /// Who places those whom it knows and for whom it names no back end.
+    pub pool: Option<PoolUse>,
     /// How long its answers count, for a source that is asked over a network.
     pub cache: CacheSettings,
     /// What it is.
@@ -58,10 +63,20 @@ impl SourceSettings {
             on_error: OnError::Stop,
             keys: Keys::default(),
             verify: false,
+            pool: None,
             cache: CacheSettings::default(),
             kind,
         }
     }
+}
+
+/// How the users of a source get a home.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PoolUse {
+    /// The pool.
+    pub pool: Arc<str>,
+    /// Only its back ends with this tag get their mailboxes.
+    pub tag: Option<Arc<str>>,
 }
 
 /// What a source is asked for.
@@ -91,6 +106,8 @@ pub enum OnError {
 pub enum SourceKind {
     /// A text map or TOML file.
     File(FileSettings),
+    /// It knows everybody, and leaves to a pool where.
+    Hash,
     /// A server that is asked by HTTP.
     Http(HttpSettings),
     /// One answer for everybody.
@@ -104,15 +121,20 @@ impl SourceKind {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Http(_) => true,
-            Self::File(_) | Self::Static(_) | Self::Table => false,
+            Self::File(_) | Self::Hash | Self::Static(_) | Self::Table => false,
         }
+    }
+
+    /// Whether it knows whoever asks. It can say where, but not who is there.
+    pub fn knows_everybody(&self) -> bool {
+        matches!(self, Self::Hash | Self::Static(_))
     }
 
     /// Whether it can hold what passwords are judged by, or judges them itself.
     pub fn may_judge(&self) -> bool {
         match self {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
-            Self::Static(_) => false,
+            Self::Hash | Self::Static(_) => false,
             Self::Http(_) | Self::Table => true,
         }
     }

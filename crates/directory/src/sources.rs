@@ -15,7 +15,7 @@ use model::{CanonicalUser, Reason, Secret, UserName};
 
 use crate::{
     Answer, Backends, Gives, Place, Query, Rules, SourceKind, SourceProblem, SourceSettings, Store,
-    query::DependsOn,
+    StoreError, query::DependsOn,
 };
 
 /// What a source knows of a user.
@@ -113,6 +113,14 @@ impl CannotSay {
         Self { reason: Reason::DirectoryUnavailable, detail: detail.to_string() }
     }
 
+    /// The embedded store cannot say: now, or because of what stands in it.
+    pub(crate) fn by_store(error: StoreError) -> Self {
+        match error {
+            StoreError::Row { .. } => Self::misconfigured(error),
+            _ => Self::unavailable(error),
+        }
+    }
+
     /// What it says cannot be used, and waiting does not help.
     pub(crate) fn misconfigured(detail: impl fmt::Display) -> Self {
         Self { reason: Reason::DirectoryMisconfigured, detail: detail.to_string() }
@@ -180,6 +188,8 @@ pub(crate) struct Around {
 #[derive(Debug)]
 pub(crate) enum Source {
     File(file::File),
+    /// It knows everybody, and leaves to a pool where.
+    Hash,
     Remote(Box<cached::Cached>),
     Static(r#static::Static),
     Table(table::Table),
@@ -202,8 +212,9 @@ impl Source {
                 rules: around.rules.clone(),
                 backends: Arc::clone(&around.backends),
                 template: template.cloned(),
-                homes: settings.gives == Gives::Home,
+                homes: settings.gives == Gives::Home && settings.pool.is_none(),
             })?)),
+            SourceKind::Hash => Ok(Self::Hash),
             SourceKind::Http(http) => {
                 let http = Arc::new(http::Http::new(http, Arc::clone(&around.backends))?);
                 Ok(Self::remote(settings, |_| http))
@@ -244,6 +255,7 @@ impl Source {
                 Some(user) => Ok(file.find(&user).await.into()),
                 None => Ok(Said::Unknown),
             },
+            Self::Hash => Ok(Said::Found(Found::default())),
             Self::Remote(remote) => remote.ask(question, how).await,
             Self::Static(fixed) => Ok(Said::Found(fixed.find())),
             Self::Table(table) => match question.key_as_user() {

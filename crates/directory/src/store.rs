@@ -5,6 +5,7 @@
 
 mod changes;
 mod import;
+mod pages;
 mod readers;
 mod schema;
 
@@ -22,7 +23,11 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use self::readers::Readers;
 use crate::{Answer, Place};
 
-pub use self::import::{Import, ImportFormat, ImportReport, WrongLines};
+pub(crate) use self::pages::{ListedMailbox, Page, Settle, StoredMailbox, Swap};
+pub use self::{
+    import::{Import, ImportFormat, ImportReport, WrongLines},
+    pages::{Renamed, ShardRun, StoredPool},
+};
 
 /// How long a writer waits for another process that writes.
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
@@ -80,10 +85,16 @@ pub enum StoreError {
 /// Where a user is, as stored.
 #[derive(Clone, Debug)]
 pub struct Home {
-    /// Where, and as whom.
-    pub answer: Answer,
+    /// Where, and as whom; none if that is left to a pool.
+    pub answer: Option<Answer>,
     /// His password at the back end, where one is stored.
     pub password: Option<Secret>,
+    /// What his password is compared with: `{SCHEME}` and what that scheme makes of a password.
+    pub verifier: Option<Secret>,
+    /// What stands for his mailbox whatever his name is.
+    pub id: Option<Box<str>>,
+    /// Whether he may not log in.
+    pub disabled: bool,
     /// When this was last changed.
     pub changed_at: SystemTime,
 }
@@ -104,9 +115,9 @@ pub struct Range {
 pub struct Listed {
     /// Who.
     pub user: CanonicalUser,
-    /// Where, and as whom.
-    pub answer: Answer,
-    /// Whether a password is stored.
+    /// Where, and as whom; none if that is left to a pool.
+    pub answer: Option<Answer>,
+    /// Whether a password is stored, or what one is compared with.
     pub has_password: bool,
     /// When this was last changed.
     pub changed_at: SystemTime,
@@ -143,13 +154,16 @@ pub struct Event {
     pub at: SystemTime,
     /// Who did it.
     pub actor: String,
-    /// To whom.
-    pub user: CanonicalUser,
-    /// What: `place`, `import`, `remove`, `set-password` or `forget-password`.
+    /// To what kind of thing: `user`, `shard`, `pool` or `backend`.
+    pub about: String,
+    /// To which.
+    pub subject: String,
+    /// What: `place`, `import`, `remove`, `rename`, `set-password`, `forget-password`, `open`,
+    /// `add-backend`, `place-shards`, `drain`, `enable`, `hold` or `release`.
     pub act: String,
-    /// The answer before it.
+    /// What was so before it, such as his answer.
     pub before: Option<String>,
-    /// The answer after it.
+    /// What is so after it.
     pub after: Option<String>,
 }
 
@@ -195,7 +209,7 @@ impl Store {
     pub fn list(&self, range: &Range) -> Result<Vec<Listed>, StoreError> {
         let after = range.after.as_ref().map_or("", CanonicalUser::as_str);
         // Of two lower bounds the higher one counts. A name that is the prefix itself belongs to it.
-        let sql = "SELECT place, user_there, password IS NOT NULL, changed_at, name FROM users \
+        let sql = "SELECT place, user_there, coalesce(password, password_hash) IS NOT NULL, changed_at, name FROM users \
                    WHERE name > ?1 AND name >= ?2 AND (?3 IS NULL OR name < ?3) ORDER BY name LIMIT ?4";
         let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
         self.readers.with(|connection| {
@@ -221,7 +235,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if that cannot be done.
     pub fn count_by_place(&self) -> Result<Vec<(Place, u64)>, StoreError> {
-        let sql = "SELECT place, count(*) FROM users GROUP BY place ORDER BY place";
+        let sql = "SELECT place, count(*) FROM users WHERE place IS NOT NULL GROUP BY place ORDER BY place";
         self.readers.with(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
             let mut rows = statement.query(())?;
@@ -245,12 +259,12 @@ impl Store {
     ) -> Result<Vec<Event>, StoreError> {
         let sql = match user {
             Some(_) => {
-                "SELECT user, act, before, at, actor, after FROM history WHERE user = ?1 \
-                 ORDER BY id DESC LIMIT ?2"
+                "SELECT subject, act, before, at, actor, after, about FROM history \
+                 WHERE subject = ?1 AND about = 'user' ORDER BY id DESC LIMIT ?2"
             }
             None => {
-                "SELECT user, act, before, at, actor, after FROM history WHERE ?1 IS NULL \
-                 ORDER BY id DESC LIMIT ?2"
+                "SELECT subject, act, before, at, actor, after, about FROM history \
+                 WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2"
             }
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -262,7 +276,8 @@ impl Store {
                 events.push(Event {
                     at: stored_time(row, 3)?,
                     actor: row.get(4)?,
-                    user: stored_user(row.get(0)?)?,
+                    about: row.get(6)?,
+                    subject: row.get(0)?,
                     act: row.get(1)?,
                     before: row.get(2)?,
                     after: row.get(5)?,
@@ -286,8 +301,8 @@ impl Store {
     ) -> Result<Change, StoreError> {
         self.write(|transaction| {
             let by = changes::By::now(actor, "place");
-            let placed = changes::place(transaction, &by, user, answer)?;
-            let secret = changes::change_password(transaction, &by, user, answer, &password)?;
+            let placed = changes::place(transaction, &by, user, Some(answer))?;
+            let secret = changes::change_password(transaction, &by, user, &password)?;
             Ok(if placed == Change::Unchanged { secret } else { placed })
         })
     }
@@ -299,6 +314,12 @@ impl Store {
     pub fn remove(&self, actor: &str, user: &CanonicalUser) -> Result<Change, StoreError> {
         let by = changes::By::now(actor, "remove");
         self.write(|transaction| changes::remove(transaction, &by, user))
+    }
+
+    /// The writing connection, for tests that damage what is stored.
+    #[cfg(test)]
+    pub(crate) fn writer(&self) -> parking_lot::MutexGuard<'_, Connection> {
+        self.writer.lock()
     }
 
     /// Runs an act in one transaction, which is undone if the act fails.
@@ -340,30 +361,38 @@ fn make_private(state: &Path, path: &Path) -> Result<(), StoreError> {
 }
 
 fn find(connection: &Connection, user: &CanonicalUser) -> Result<Option<Home>, StoreError> {
-    let sql = "SELECT place, user_there, password, changed_at FROM users WHERE name = ?1";
+    let sql = "SELECT place, user_there, password, changed_at, password_hash, id, disabled \
+               FROM users WHERE name = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([user.as_str()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let password: Option<Vec<u8>> = row.get(2)?;
-    let password = password.map(Secret::new).transpose();
+    let secret = |column| {
+        let stored: Option<Vec<u8>> = row.get(column)?;
+        stored.map(Secret::new).transpose().map_err(|error| bad_row(user.as_str(), error))
+    };
+    let id: Option<String> = row.get(5)?;
     Ok(Some(Home {
         answer: stored_answer(row, user.as_str())?,
-        password: password.map_err(|error| bad_row(user.as_str(), error))?,
+        password: secret(2)?,
+        verifier: secret(4)?,
+        id: id.map(String::into_boxed_str),
+        disabled: row.get(6)?,
         changed_at: stored_time(row, 3)?,
     }))
 }
 
-/// The answer in the columns 0 and 1 of a row.
-fn stored_answer(row: &Row<'_>, user: &str) -> Result<Answer, StoreError> {
-    let place: String = row.get(0)?;
+/// The answer in the columns 0 and 1 of a row; none if the row leaves the place open.
+fn stored_answer(row: &Row<'_>, user: &str) -> Result<Option<Answer>, StoreError> {
+    let place: Option<String> = row.get(0)?;
+    let Some(place) = place else { return Ok(None) };
     let user_there: Option<String> = row.get(1)?;
     let user_there = user_there.map(UserName::new).transpose();
-    Ok(Answer {
+    Ok(Some(Answer {
         user: user_there.map_err(|error| bad_row(user, error))?,
         place: stored_place(&place, user)?,
-    })
+    }))
 }
 
 fn stored_place(place: &str, user: &str) -> Result<Place, StoreError> {

@@ -26,8 +26,8 @@ mod tokens;
 use std::{path::Path, time::Duration};
 
 use directory::{
-    Directory, FileSettings, KnownBackend, Query, Rules, Settings, SourceKind, SourceSettings,
-    StaticSettings, Unavailable, Verdict, passwords::PasswordSettings,
+    Directory, FileSettings, KnownBackend, Pools, Query, Rules, Settings, SourceKind,
+    SourceSettings, StaticSettings, Unavailable, Verdict, passwords::PasswordSettings,
 };
 use model::{BackendName, Protocol, UserName};
 
@@ -74,6 +74,7 @@ fn settings(state: &Path, chain: Vec<SourceSettings>) -> Settings {
         rules: Rules::default(),
         chain,
         backends: backends(),
+        pools: Pools::default(),
         state: state.join("state"),
         passwords: PasswordSettings::default(),
     }

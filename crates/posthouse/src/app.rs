@@ -308,6 +308,7 @@ pub(crate) fn directory_settings(config: &Config) -> Result<directory::Settings,
         rules: directory::Rules::new(config.rules.clone())?,
         chain: config.sources.clone(),
         backends: config.known_backends.clone(),
+        pools: config.pools.clone(),
         state: config.state.clone(),
         passwords: config.passwords,
     })
@@ -316,7 +317,7 @@ pub(crate) fn directory_settings(config: &Config) -> Result<directory::Settings,
 /// The table, for the operator's acts on users.
 fn users(directory: &Directory) -> Option<Users> {
     Some(Users {
-        store: Arc::clone(directory.store()?),
+        store: Arc::clone(directory.table()?),
         rules: directory.rules().clone(),
         backends: directory.backends().clone(),
         template: directory.table_template().cloned(),

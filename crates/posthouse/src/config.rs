@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use ::directory::{KnownBackend, RuleSettings, SourceSettings, passwords::PasswordSettings};
+use ::directory::{KnownBackend, Pools, RuleSettings, SourceSettings, passwords::PasswordSettings};
 use backends::{BackendSettings, Deadlines, HealthSettings};
 use ipnet::IpNet;
 use model::{Mechanisms, Protocol};
@@ -67,6 +67,7 @@ pub(crate) struct Config {
     /// Empty where the configuration was read to [`Purpose::Act`].
     pub(crate) backends: Vec<BackendSettings>,
     pub(crate) known_backends: Vec<KnownBackend>,
+    pub(crate) pools: Pools,
     pub(crate) rules: RuleSettings,
     pub(crate) sources: Vec<SourceSettings>,
     /// How stored passwords are checked here.

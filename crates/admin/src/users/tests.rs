@@ -38,7 +38,7 @@ fn a_placed_user_is_shown_with_who_placed_him() {
     let moved = user_place(&users, &actor, "anna@example.org", on("b")).unwrap();
     assert_eq!(moved.change, "changed");
     let shown = user_show(&users, "ANNA@example.org").unwrap();
-    assert_eq!(shown.backend, "b");
+    assert_eq!(shown.backend.as_deref(), Some("b"));
     assert_eq!(shown.history[0].actor, "test:me");
     assert_eq!(shown.history[0].before.as_deref(), Some("a"));
 }

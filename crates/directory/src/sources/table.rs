@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use model::{CanonicalUser, Reason};
+use model::CanonicalUser;
 
 use super::{CannotSay, Found};
-use crate::{Store, StoreError};
+use crate::Store;
 
 #[derive(Debug)]
 pub(crate) struct Table(pub(crate) Arc<Store>);
@@ -16,14 +16,14 @@ pub(crate) struct Table(pub(crate) Arc<Store>);
 impl Table {
     pub(super) fn find(&self, user: &CanonicalUser) -> Result<Option<Found>, CannotSay> {
         match self.0.find(user) {
-            Ok(home) => Ok(home.map(|home| Found { secret: home.password, ..home.answer.into() })),
-            Err(error) => Err(CannotSay {
-                reason: match error {
-                    StoreError::Row { .. } => Reason::DirectoryMisconfigured,
-                    _ => Reason::DirectoryUnavailable,
-                },
-                detail: error.to_string(),
-            }),
+            Ok(home) => Ok(home.map(|home| Found {
+                secret: home.password,
+                verifier: home.verifier,
+                id: home.id,
+                disabled: home.disabled,
+                ..home.answer.map(Found::from).unwrap_or_default()
+            })),
+            Err(error) => Err(CannotSay::by_store(error)),
         }
     }
 }

@@ -24,6 +24,26 @@ impl<'a> By<'a> {
         Self { actor, act, at }
     }
 
+    /// Milliseconds since 1970.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Writes a line of the history: about what kind of thing, which, and what was so before and after.
+    pub(super) fn note(
+        &self,
+        transaction: &Transaction<'_>,
+        (about, subject): (&str, &str),
+        before: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO history (at, actor, about, subject, act, before, after) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let mut insert = transaction.prepare_cached(sql)?;
+        insert.execute((self.at, self.actor, about, subject, self.act, before, after))?;
+        Ok(())
+    }
+
     fn record(
         &self,
         transaction: &Transaction<'_>,
@@ -31,29 +51,21 @@ impl<'a> By<'a> {
         before: Option<&Answer>,
         after: Option<&Answer>,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO history (at, actor, user, act, before, after) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        transaction.prepare_cached(sql)?.execute((
-            self.at,
-            self.actor,
-            user.as_str(),
-            self.act,
-            before.map(Answer::to_string),
-            after.map(Answer::to_string),
-        ))?;
-        Ok(())
+        let (before, after) = (before.map(Answer::to_string), after.map(Answer::to_string));
+        self.note(transaction, ("user", user.as_str()), before.as_deref(), after.as_deref())
     }
 }
 
-/// Sets where a user is and who he is there; his password stays.
+/// Sets where a user is and who he is there, or that a pool has to say where, if he is new; his password stays.
 pub(super) fn place(
     transaction: &Transaction<'_>,
     by: &By<'_>,
     user: &CanonicalUser,
-    answer: &Answer,
+    answer: Option<&Answer>,
 ) -> Result<Change, StoreError> {
     let before = answer_of(transaction, user)?;
-    if before.as_ref() == Some(answer) {
+    let stays = |before: &Option<Answer>| answer.is_none() || before.as_ref() == answer;
+    if before.as_ref().is_some_and(stays) {
         return Ok(Change::Unchanged);
     }
     let sql = "INSERT INTO users (name, place, user_there, changed_at) VALUES (?1, ?2, ?3, ?4) \
@@ -61,11 +73,11 @@ pub(super) fn place(
                user_there = excluded.user_there, changed_at = excluded.changed_at";
     transaction.prepare_cached(sql)?.execute((
         user.as_str(),
-        answer.place.to_string(),
-        answer.user.as_ref().map(|user| user.as_str()),
+        answer.map(|answer| answer.place.to_string()),
+        answer.and_then(|answer| answer.user.as_ref()).map(|user| user.as_str()),
         by.at,
     ))?;
-    by.record(transaction, user, before.as_ref(), Some(answer))?;
+    by.record(transaction, user, before.as_ref().and_then(Option::as_ref), answer)?;
     Ok(if before.is_some() { Change::Changed } else { Change::Added })
 }
 
@@ -74,7 +86,6 @@ pub(super) fn change_password(
     transaction: &Transaction<'_>,
     by: &By<'_>,
     user: &CanonicalUser,
-    answer: &Answer,
     change: &PasswordChange,
 ) -> Result<Change, StoreError> {
     let (act, password) = match change {
@@ -89,7 +100,7 @@ pub(super) fn change_password(
         return Ok(Change::Unchanged);
     }
     let by = By { act, ..*by };
-    by.record(transaction, user, Some(answer), Some(answer))?;
+    by.record(transaction, user, None, None)?;
     Ok(Change::Changed)
 }
 
@@ -104,15 +115,15 @@ pub(super) fn remove(
     };
     let sql = "DELETE FROM users WHERE name = ?1";
     transaction.prepare_cached(sql)?.execute([user.as_str()])?;
-    by.record(transaction, user, Some(&before), None)?;
+    by.record(transaction, user, before.as_ref(), None)?;
     Ok(Change::Removed)
 }
 
-/// Where a user is now.
+/// Where a user is now: none if he is not there, and within it none if a pool says where.
 pub(super) fn answer_of(
     transaction: &Transaction<'_>,
     user: &CanonicalUser,
-) -> Result<Option<Answer>, StoreError> {
+) -> Result<Option<Option<Answer>>, StoreError> {
     let sql = "SELECT place, user_there FROM users WHERE name = ?1";
     let mut statement = transaction.prepare_cached(sql)?;
     let answer = statement.query_row([user.as_str()], |row| Ok(stored_answer(row, user.as_str())));

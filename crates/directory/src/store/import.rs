@@ -181,10 +181,10 @@ impl Import<'_> {
         let sql = "INSERT OR IGNORE INTO temp.seen (name, line) VALUES (?1, ?2)";
         let mut remember = transaction.prepare_cached(sql)?;
         if remember.execute((user.as_str(), line))? > 0 {
-            let placed = changes::place(transaction, by, user, answer)?;
+            let placed = changes::place(transaction, by, user, Some(answer))?;
             let Some(password) = password else { return Ok(Ok(placed)) };
             let password = PasswordChange::Set(password.clone());
-            let set = changes::change_password(transaction, by, user, answer, &password)?;
+            let set = changes::change_password(transaction, by, user, &password)?;
             return Ok(Ok(if placed == Change::Unchanged { set } else { placed }));
         }
         if entry.is_stored(transaction)? {
@@ -208,7 +208,7 @@ struct Entry {
 impl Entry {
     /// Whether just this stands in the store.
     fn is_stored(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-        if changes::answer_of(transaction, &self.user)?.as_ref() != Some(&self.answer) {
+        if changes::answer_of(transaction, &self.user)?.flatten().as_ref() != Some(&self.answer) {
             return Ok(false);
         }
         let Some(password) = &self.password else { return Ok(true) };

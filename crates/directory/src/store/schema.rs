@@ -12,7 +12,9 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x5073_7448;
 
 /// Each entry leads from the version of its index to the next. Entries are never changed.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[FIRST, PLACEMENT];
+
+const FIRST: &str = "
     CREATE TABLE users (
         name TEXT NOT NULL PRIMARY KEY,
         place TEXT NOT NULL,
@@ -34,7 +36,95 @@ const MIGRATIONS: &[&str] = &["
         BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
     CREATE TRIGGER history_is_not_removed BEFORE DELETE ON history
         BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-"];
+";
+
+/// Users without a home of their own, what their passwords are compared with, and where pools have placed
+/// mailboxes. The key of the cluster is made once: by it mailboxes are spread over shards, for ever.
+const PLACEMENT: &str = "
+    CREATE TABLE users_with_more (
+        name TEXT NOT NULL PRIMARY KEY,
+        place TEXT,
+        user_there TEXT,
+        password BLOB,
+        password_hash BLOB,
+        id TEXT,
+        disabled INTEGER NOT NULL DEFAULT 0,
+        changed_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO users_with_more (name, place, user_there, password, changed_at)
+        SELECT name, place, user_there, password, changed_at FROM users ORDER BY name;
+    DROP TABLE users;
+    ALTER TABLE users_with_more RENAME TO users;
+    ALTER TABLE history RENAME COLUMN user TO subject;
+    ALTER TABLE history ADD COLUMN about TEXT NOT NULL DEFAULT 'user';
+
+    CREATE TABLE cluster (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        key BLOB NOT NULL CHECK (length(key) = 16)
+    ) STRICT;
+    INSERT INTO cluster (one, key) VALUES (1, randomblob(16));
+
+    CREATE TABLE pools (
+        name TEXT NOT NULL PRIMARY KEY,
+        place TEXT NOT NULL,
+        version INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE members (
+        pool TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        backend TEXT NOT NULL,
+        PRIMARY KEY (pool, version, backend)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE pages (
+        pool TEXT NOT NULL,
+        shard INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        backend TEXT,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (pool, shard)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER epochs_only_grow BEFORE UPDATE ON pages WHEN new.epoch <= old.epoch
+        BEGIN SELECT raise(ABORT, 'the epoch of a page only grows'); END;
+    CREATE TABLE overrides (
+        pool TEXT NOT NULL,
+        shard INTEGER NOT NULL,
+        fingerprint INTEGER NOT NULL,
+        mailbox TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        backend TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (pool, shard, fingerprint)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE mailboxes (
+        name TEXT NOT NULL PRIMARY KEY,
+        id TEXT NOT NULL,
+        given INTEGER NOT NULL,
+        pool TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE loads (
+        pool TEXT NOT NULL,
+        backend TEXT NOT NULL,
+        users INTEGER NOT NULL,
+        PRIMARY KEY (pool, backend)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER load_of_a_new_override AFTER INSERT ON overrides BEGIN
+        INSERT INTO loads (pool, backend, users) VALUES (new.pool, new.backend, 1)
+            ON CONFLICT (pool, backend) DO UPDATE SET users = users + 1;
+    END;
+    CREATE TRIGGER load_of_a_changed_override AFTER UPDATE OF backend ON overrides BEGIN
+        UPDATE loads SET users = users - 1 WHERE pool = old.pool AND backend = old.backend;
+        INSERT INTO loads (pool, backend, users) VALUES (new.pool, new.backend, 1)
+            ON CONFLICT (pool, backend) DO UPDATE SET users = users + 1;
+    END;
+
+    CREATE TABLE drained (backend TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+    CREATE TABLE holds (
+        about TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        PRIMARY KEY (about, subject)
+    ) STRICT, WITHOUT ROWID;
+";
 
 /// Opens the writing connection.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

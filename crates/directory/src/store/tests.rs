@@ -32,7 +32,7 @@ fn place(store: &Store, name: &str, text: &str) -> Change {
 
 fn place_of(store: &Store, name: &str) -> Option<String> {
     let home = store.find(&user(name)).unwrap();
-    home.map(|home| home.answer.to_string())
+    home.map(|home| home.answer.unwrap().to_string())
 }
 
 fn names(store: &Store, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
@@ -229,7 +229,7 @@ fn a_locked_file_cannot_say() {
     other
         .execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; \
-             INSERT INTO users VALUES ('x', 'a', NULL, NULL, 0);",
+             INSERT INTO users (name, place, changed_at) VALUES ('x', 'a', 0);",
         )
         .unwrap();
     let readers = Readers::new(path).unwrap();
@@ -281,8 +281,8 @@ fn a_foreign_or_newer_file_is_refused_and_left_alone() {
 #[test]
 fn a_row_no_release_writes_is_reported_and_not_guessed() {
     let (_folder, store) = opened();
-    for row in ["('bob', 'not a place', NULL, NULL, 0)", "('eve', 'a', '', NULL, 0)"] {
-        let sql = format!("INSERT INTO users VALUES {row}");
+    for row in ["('bob', 'not a place', NULL, 0)", "('eve', 'a', '', 0)"] {
+        let sql = format!("INSERT INTO users (name, place, user_there, changed_at) VALUES {row}");
         store.writer.lock().execute(&sql, ()).unwrap();
     }
     for name in ["bob", "eve"] {
@@ -370,7 +370,7 @@ fn an_import_keeps_passwords_and_tells_of_a_thousand_wrong_lines_only() {
     assert_eq!((report.problem_count, report.problems.len()), (1_500, 1_000));
     let home = store.find(&user("bob")).unwrap().unwrap();
     assert!(home.password.is_some());
-    assert_eq!(home.answer, answer("b"));
+    assert_eq!(home.answer, Some(answer("b")));
 }
 
 #[test]

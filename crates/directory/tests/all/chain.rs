@@ -35,7 +35,7 @@ async fn the_source_that_answered_is_named() {
     for (name, wanted) in [("bob", Some("file")), ("nobody", None)] {
         let user = directory.canonical(&UserName::new(name).unwrap()).unwrap();
         let query = directory::Query::without_client(user, model::Protocol::Imap);
-        let (_, source) = directory.look_up_with_source(&query).await.unwrap();
+        let source = directory.whereabouts(&query).await.unwrap().source;
         assert_eq!(source.as_deref(), wanted, "{name}");
     }
 }
@@ -106,7 +106,7 @@ fn a_directory_that_cannot_work_is_not_opened() {
     let refused = |chain| directory::Directory::open(settings(folder.path(), chain)).unwrap_err();
     let problem = |chain| match refused(chain) {
         OpenError::Source { problem, .. } => problem,
-        OpenError::Empty => panic!("the chain is not empty"),
+        other => panic!("{other}"),
     };
     assert!(matches!(refused(vec![]), OpenError::Empty));
     assert!(matches!(problem(vec![everybody("c")]), SourceProblem::Answer(_)));
@@ -159,7 +159,7 @@ proptest! {
             // What it knows does not matter, for it cannot say so.
             let user = CanonicalUser::declare(UserName::new("u").unwrap());
             let answer = "b".parse().unwrap();
-            let store = directory.store().unwrap();
+            let store = directory.table().unwrap();
             store.place("test", &user, &answer, PasswordChange::Keep).unwrap();
             break_table(folder.path());
         }

@@ -24,7 +24,7 @@ async fn what_the_daemon_places_every_worker_sees_at_once() {
     let directory = Arc::new(open(folder.path(), vec![table()]));
     for round in 0..20 {
         let home = if round % 2 == 0 { "a" } else { "b" };
-        place(directory.store().unwrap(), "bob", home);
+        place(directory.table().unwrap(), "bob", home);
         let askers = (0..8).map(|_| {
             let directory = Arc::clone(&directory);
             tokio::spawn(async move { said(&directory, "BOB").await })
@@ -50,7 +50,7 @@ async fn what_another_process_places_is_seen_at_once() {
         assert!(child.status.success(), "{child:?}");
         let expected = format!("bob -> bob@{home}");
         assert_eq!(said(&directory, "bob").await, expected);
-        assert_eq!(place(directory.store().unwrap(), "bob", home), Change::Unchanged);
+        assert_eq!(place(directory.table().unwrap(), "bob", home), Change::Unchanged);
     }
 }
 
@@ -69,7 +69,7 @@ fn child_that_places_bob() {
 async fn names_and_passwords_of_all_sorts_come_back_as_they_were() {
     let folder = tempdir().unwrap();
     let directory = open(folder.path(), vec![table()]);
-    let store = directory.store().unwrap();
+    let store = directory.table().unwrap();
     let longest = "x".repeat(UserName::MAX_BYTES);
     for name in ["o'neil", "x' or '1'='1", "%", "*", "a\"b", "ß", longest.as_str()] {
         let user = CanonicalUser::declare(UserName::new(name).unwrap());

@@ -24,6 +24,7 @@ struct Summary {
     connections: Connections,
     listeners: Vec<ListenerLine>,
     backends: Vec<BackendLine>,
+    pools: Vec<PoolLine>,
     directory: Vec<SourceLine>,
     warnings: Vec<Warning>,
 }
@@ -66,6 +67,16 @@ struct SourceLine {
     source: &'static str,
     what: Option<String>,
     template: Option<String>,
+    pool: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PoolLine {
+    name: String,
+    place: &'static str,
+    policy: &'static str,
+    /// The members that it begins with; later the store says who they are.
+    backends: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +115,7 @@ fn summary(config: &Config) -> Summary {
         },
         listeners: config.listeners.iter().map(listener).collect(),
         backends: config.backends.iter().map(backend).collect(),
+        pools: config.pools.pools.iter().map(pool).collect(),
         directory: config.sources.iter().map(source).collect(),
         warnings: Vec::new(),
     }
@@ -140,12 +152,26 @@ fn backend(backend: &backends::BackendSettings) -> BackendLine {
 fn source(source: &directory::SourceSettings) -> SourceLine {
     let (kind, what) = match &source.kind {
         SourceKind::File(file) => ("file", Some(file.path.display().to_string())),
+        SourceKind::Hash => ("hash", None),
         SourceKind::Http(http) => ("http", Some(http.server.url.origin())),
         SourceKind::Static(answer) => ("static", Some(answer.answer.to_string())),
         SourceKind::Table => ("table", None),
     };
     let template = source.template.as_ref().map(ToString::to_string);
-    SourceLine { name: source.name.clone(), source: kind, what, template }
+    let pool = source.pool.as_ref().map(|used| match &used.tag {
+        Some(tag) => format!("{} tag {tag}", used.pool),
+        None => used.pool.to_string(),
+    });
+    SourceLine { name: source.name.clone(), source: kind, what, template, pool }
+}
+
+fn pool(pool: &directory::PoolSettings) -> PoolLine {
+    PoolLine {
+        name: pool.name.to_string(),
+        place: pool.place.word(),
+        policy: pool.policy.word(),
+        backends: pool.members.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn text(summary: &Summary) -> String {
@@ -170,10 +196,10 @@ fn text(summary: &Summary) -> String {
         }),
     );
     let sources = table(
-        ["SOURCE", "WHAT", "TEMPLATE"],
+        ["SOURCE", "WHAT", "TEMPLATE", "POOL"],
         summary.directory.iter().map(|line| {
             let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
-            [line.name.clone(), dash(&line.what), dash(&line.template)]
+            [line.name.clone(), dash(&line.what), dash(&line.template), dash(&line.pool)]
         }),
     );
     let Connections { allowed, possible, open_files, .. } = summary.connections;
@@ -183,5 +209,13 @@ fn text(summary: &Summary) -> String {
          state        {}\n",
         summary.workers, summary.state,
     );
-    format!("{listeners}\n{backends}\n{sources}\n{connections}")
+    let mut pools = String::new();
+    if !summary.pools.is_empty() {
+        let lines = summary.pools.iter().map(|line| {
+            let backends = line.backends.join(" ");
+            [line.name.clone(), line.place.into(), line.policy.into(), backends]
+        });
+        pools = table(["POOL", "PLACE", "POLICY", "BEGINS WITH"], lines) + "\n";
+    }
+    format!("{listeners}\n{backends}\n{pools}{sources}\n{connections}")
 }

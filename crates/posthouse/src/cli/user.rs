@@ -6,7 +6,7 @@ mod look_up;
 
 use std::{fs, path::PathBuf};
 
-use admin::{ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList};
+use admin::{ListUsers, Mailbox, Password, PlaceUser, Placed, ShownUser, UserLine, UserList};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use web::client::escape;
@@ -144,7 +144,7 @@ fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
         let password = if shown.has_password { "stored" } else { "-" };
         let facts = [
             ("user", shown.user.clone()),
-            ("back end", shown.backend.clone()),
+            ("back end", or_dash(shown.backend.as_deref())),
             ("name there", or_dash(shown.name_there.as_deref())),
             ("password", password.to_owned()),
             ("changed", rfc3339(shown.changed_at)),
@@ -161,6 +161,15 @@ fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
         );
         format!("{facts}\n{history}")
     })
+}
+
+/// What a pool says of a mailbox, below other facts.
+fn mailbox_facts(mailbox: &Mailbox) -> String {
+    let Mailbox { pool, id, shard, epoch, from, .. } = mailbox;
+    let from = if from == "own" { "home of its own" } else { "of its shard" };
+    format!(
+        "pool        {pool}\nmailbox     {id}\nshard       {shard}, epoch {epoch}\nfrom        {from}\n"
+    )
 }
 
 fn list(config: &Config, prefix: &str, output: Output) -> Result<(), Failure> {
@@ -221,9 +230,12 @@ fn as_json<T: Serialize>(users: &[T], first: bool) -> Result<String, Failure> {
 
 /// One user on a line, without headings or padding, for the tools that come behind a pipe.
 fn as_lines(users: &[UserLine]) -> String {
-    let line = |line: &UserLine| match &line.name_there {
-        Some(name_there) => format!("{}\t{}\t{name_there}\n", line.user, line.backend),
-        None => format!("{}\t{}\n", line.user, line.backend),
+    let line = |line: &UserLine| {
+        let backend = line.backend.as_deref().unwrap_or_default();
+        match &line.name_there {
+            Some(name_there) => format!("{}\t{backend}\t{name_there}\n", line.user),
+            None => format!("{}\t{backend}\n", line.user),
+        }
     };
     users.iter().map(line).collect()
 }

@@ -9,6 +9,7 @@ mod limits;
 mod listener;
 mod names;
 mod passwords;
+mod pool;
 mod source;
 mod stores;
 
@@ -33,7 +34,10 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     let listeners = listener::listeners(&file.listeners, around.purpose, reader);
     let backends = backend::backends(&file.backends, around.purpose, reader);
     let rules = names::rules(file.names.value(), reader);
-    let sources = source::sources(&file.directory, &rules, &backends, around.purpose, reader);
+    let pools = pool::pools(&file.pools, &backends, reader);
+    let sources =
+        source::sources(&file.directory, &rules, &backends, &pools, around.purpose, reader);
+    pool::unused(&file.pools, &sources, reader);
     between::passwords(file, &backends, &sources, reader);
     between::tokens(file, &backends, reader);
     between::certificates(file, &backends, reader);
@@ -60,6 +64,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         health: health::health(&file.health, reader),
         known_backends: backends.iter().map(backend::Checked::known).collect(),
         backends: backends.into_iter().filter_map(|backend| backend.settings).collect(),
+        pools,
         rules,
         sources,
         passwords: passwords::passwords(&file.passwords, reader),

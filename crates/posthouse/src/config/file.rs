@@ -2,6 +2,7 @@
 //! here decides what follows from them; `check` does.
 
 mod http;
+mod pool;
 mod source;
 
 use std::{
@@ -17,6 +18,7 @@ use toml::{Spanned, de::DeValue};
 use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table};
 
 pub(super) use self::http::{Contract, HttpSource, Method, header};
+pub(super) use self::pool::{PlaceWord, PolicyWord, Pool};
 pub(super) use self::source::{
     Cache, Common, FileSource, Gives, OnError, SOURCE_WORDS, Source, SourceShape, StaticSource,
     Verify,
@@ -39,6 +41,7 @@ table! {
         "deadlines" = deadlines: Deadlines,
         "health" = health: Health,
         "backend" = backends: Named<Backend>,
+        "pool" = pools: Named<Pool>,
         "names" = names: Names,
         "passwords" = passwords: Passwords,
         "directory" = directory: Tables<Source>,
@@ -187,6 +190,10 @@ table! {
         /// With `key`: what we show to a back end that asks for a certificate.
         "certificate" = certificate: PathBuf,
         "key" = key: PathBuf,
+        /// Its share of what is new in a pool, beside the others.
+        "weight" = weight: u32,
+        /// What sources can ask for, for new mailboxes.
+        "tags" = tags: Listed<String>,
         /// How it is told who the client is.
         "identity" = identity: Identity,
         /// In place of `identity`, for one protocol.

@@ -145,9 +145,13 @@ fn every_error_word_is_explained_with_its_level_and_what_the_client_is_told() {
 #[test]
 fn every_key_of_the_configuration_is_explained() {
     let page = page("configuration.md");
-    let shape =
-        [include_str!("file.rs"), include_str!("file/source.rs"), include_str!("file/http.rs")]
-            .concat();
+    let shape = [
+        include_str!("file.rs"),
+        include_str!("file/source.rs"),
+        include_str!("file/http.rs"),
+        include_str!("file/pool.rs"),
+    ]
+    .concat();
     // `"key" = field: Type,` in the tables; words are `"word" = Variant,`.
     let key = |line: &str| {
         let (key, rest) = line.trim().strip_prefix('"')?.split_once("\" = ")?;

@@ -275,6 +275,12 @@ pub(super) trait Keyed {
     fn misspelt(&mut self, key: &str);
 }
 
+/// What has a name for people.
+pub(super) trait Shown {
+    /// As it is written in the file.
+    const SHOWN: &'static str;
+}
+
 /// Declares a table of the file: its name for people, its keys and their types. Unknown keys and
 /// wrong types are noted, and reading goes on.
 macro_rules! table {
@@ -285,6 +291,10 @@ macro_rules! table {
         #[derive(Debug, Default)]
         pub(in crate::config) struct $name {
             $($(#[$field_doc])* pub(in crate::config) $field: Field<$type>,)*
+        }
+
+        impl crate::config::read::Shown for $name {
+            const SHOWN: &'static str = $shown;
         }
 
         impl Keyed for $name {
@@ -366,13 +376,13 @@ impl<T: Read> Read for Tables<T> {
     }
 }
 
-/// Tables with names of their own, `[backend.NAME]`, in the order of the file.
+/// Tables with names of their own, as `[backend.NAME]`, in the order of the file.
 #[derive(Debug)]
 pub(super) struct Named<T>(pub(super) Vec<(At<BackendName>, T)>);
 
-impl<T: Read> Read for Named<T> {
+impl<T: Read + Shown> Read for Named<T> {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
-        let table = reader.table(value, "[backend.NAME]")?;
+        let table = reader.table(value, T::SHOWN)?;
         let mut read = Vec::new();
         for (key, value) in table {
             let inside = T::read(value, reader);

@@ -60,7 +60,8 @@ fn page(config: &Config, arguments: &Export, after: Option<&str>) -> Result<Expo
 /// One user on a line (RFC 4180).
 fn csv(line: &ExportedLine, passwords: bool) -> Result<String, Failure> {
     let name_there = line.name_there.as_deref().map(field).unwrap_or_default();
-    let mut text = format!("{},{},{name_there}", field(&line.user), field(&line.backend));
+    let backend = line.backend.as_deref().map(field).unwrap_or_default();
+    let mut text = format!("{},{backend},{name_there}", field(&line.user));
     if passwords {
         text.push(',');
         if let Some(password) = &line.password {

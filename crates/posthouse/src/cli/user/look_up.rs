@@ -10,6 +10,7 @@ use crate::{
         Failure, Spoken,
         output::Output,
         reach::{block_on, on_state},
+        user::mailbox_facts,
     },
     config::Config,
 };
@@ -50,6 +51,11 @@ pub(super) fn look_up(
             ("name there", &found.name_there),
             ("password", if found.has_password { "known" } else { "-" }),
         ];
-        facts.iter().map(|(what, value)| format!("{what:<10}  {value}\n")).collect()
+        let mut text: String =
+            facts.iter().map(|(what, value)| format!("{what:<10}  {value}\n")).collect();
+        if let Some(mailbox) = &found.mailbox {
+            text.push_str(&mailbox_facts(mailbox));
+        }
+        text
     })
 }

@@ -12,8 +12,11 @@ use crate::config::{
     Purpose,
     file::{self, Identity, Login, TlsMode, TrustedBy},
     mistake::Mistake,
-    read::{At, Field, Named, Reader},
+    read::{At, Field, Listed, Named, Reader},
 };
+
+/// The greatest weight: with more, the others of a pool would hardly count.
+const MAX_WEIGHT: u32 = 10_000;
 
 /// A back end and what is needed to judge what refers to it.
 pub(super) struct Checked {
@@ -24,6 +27,10 @@ pub(super) struct Checked {
     pub(super) judged_here: Option<Range<usize>>,
     /// Where it stands that it judges the client's own proof: the login mode, or its name where there is none.
     pub(super) forwards: Option<Range<usize>>,
+    /// Its share of what is new in a pool.
+    pub(super) weight: u32,
+    /// What sources can ask for.
+    pub(super) tags: Vec<String>,
     /// Missing where it was not asked for, or is mistaken.
     pub(super) settings: Option<BackendSettings>,
 }
@@ -106,7 +113,33 @@ fn backend(
         Field::Given(login) if login.value == Login::Forward => Some(login.span.clone()),
         Field::Given(_) | Field::Wrong => None,
     };
-    Checked { name: name.value.clone(), hosts, ports, judged_here, forwards, settings }
+    Checked {
+        name: name.value.clone(),
+        hosts,
+        ports,
+        judged_here,
+        forwards,
+        weight: weight(&table.weight, reader),
+        tags: tags(&table.tags, reader),
+        settings,
+    }
+}
+
+fn weight(field: &Field<u32>, reader: &mut Reader<'_>) -> u32 {
+    if let Some(given) = field.given().filter(|given| !(1..=MAX_WEIGHT).contains(&given.value)) {
+        let title = format!("a number from 1 to {MAX_WEIGHT} is expected here");
+        let help = "a back end that is to get nothing new is drained: posthouse backend drain NAME";
+        reader.note(Mistake::error(&given.span, title).help(help));
+    }
+    field.or(1)
+}
+
+fn tags(field: &Field<Listed<String>>, reader: &mut Reader<'_>) -> Vec<String> {
+    let listed: &[_] = field.value().map_or(&[], |listed| &listed.0);
+    for at in listed.iter().filter(|at| at.value.is_empty()) {
+        reader.note(Mistake::error(&at.span, "a tag cannot be empty"));
+    }
+    listed.iter().map(|at| at.value.clone()).collect()
 }
 
 fn hosts(name: &At<BackendName>, table: &file::Backend, reader: &mut Reader<'_>) -> Vec<At<Host>> {

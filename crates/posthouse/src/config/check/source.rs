@@ -6,12 +6,12 @@ use std::{ops::Range, path::PathBuf};
 
 use ::directory::{
     Answer, Backends, CacheSettings, Directory, FileSettings, Gives, Keys, OnError, Placeholder,
-    RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings, Template,
+    Pools, RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings, Template,
     passwords::PasswordSettings,
 };
 use model::BackendName;
 
-use super::{backend::Checked, refuse};
+use super::{backend::Checked, pool::pool_use, refuse};
 use crate::config::{
     Purpose,
     file::{self, SourceShape},
@@ -23,6 +23,7 @@ pub(super) fn sources(
     field: &Field<Tables<file::Source>>,
     rules: &RuleSettings,
     backends: &[Checked],
+    pools: &Pools,
     purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Vec<SourceSettings> {
@@ -33,6 +34,12 @@ pub(super) fn sources(
     let mut last: Option<(bool, &Range<usize>)> = None;
     for at in tables {
         let Some(source) = source(at, backends, purpose, reader) else { continue };
+        let pool = pool_use(&at.value.common, &source, pools, reader);
+        if pool.is_none() && matches!(source.kind, SourceKind::Hash) {
+            let mistake = Mistake::error(&at.span, "this source has no `pool`");
+            reader.note(mistake.help("write pool = \"NAME\": it says where everybody is"));
+        }
+        let source = SourceSettings { pool, ..source };
         if purpose.reads_files() {
             try_file(at, &source, &rules, backends, reader);
         }
@@ -40,14 +47,15 @@ pub(super) fn sources(
             && source.gives == Gives::Home
         {
             let title = "this source is never asked";
-            let mistake = Mistake::warning(&at.span, title).help("put the static source last");
+            let help = "put the source that answers for everybody last";
+            let mistake = Mistake::warning(&at.span, title).help(help);
             reader.note(mistake.other(place, "this one answers for everybody"));
         }
         let is_table = |source: &SourceSettings| matches!(source.kind, SourceKind::Table);
         if is_table(&source) && sources.iter().any(is_table) {
             reader.note(Mistake::error(&at.span, "the table is asked already"));
         }
-        last = Some((matches!(source.kind, SourceKind::Static(_)), &at.span));
+        last = Some((source.kind.knows_everybody(), &at.span));
         sources.push(SourceSettings { name: free_name(&source.name, &sources), ..source });
     }
     if tables.is_empty() {
@@ -84,6 +92,7 @@ fn source(
         SourceShape::Static(table) => {
             static_source(at, table, backends, template.as_ref(), reader)?
         }
+        SourceShape::Hash(_) => SourceKind::Hash,
         SourceShape::Table(_) => SourceKind::Table,
     };
     let gives = gives(common, reader);
@@ -197,6 +206,7 @@ fn try_file(
         rules: rules.clone(),
         chain: vec![SourceSettings { gives: Gives::Home, ..source.clone() }],
         backends: backends.iter().map(Checked::known).collect(),
+        pools: Pools::default(),
         state: PathBuf::new(),
         passwords: PasswordSettings::default(),
     };
@@ -235,7 +245,7 @@ fn static_source(
     Some(SourceKind::Static(StaticSettings { answer }))
 }
 
-fn names_help(wrong: &str, backends: &[Checked]) -> String {
+pub(super) fn names_help(wrong: &str, backends: &[Checked]) -> String {
     let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
     match suggest(wrong, &names) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
@@ -244,7 +254,7 @@ fn names_help(wrong: &str, backends: &[Checked]) -> String {
     }
 }
 
-fn check_name(
+pub(super) fn check_name(
     span: &Range<usize>,
     name: &BackendName,
     backends: &[Checked],

@@ -24,6 +24,10 @@ table! {
         "on_error" = on_error: OnError,
         /// The keys under which it is asked, in order.
         "keys" = keys: Listed<Template>,
+        /// Who places those for whom it names no back end.
+        "pool" = pool: BackendName,
+        /// Which back ends of the pool get its new users.
+        "tag" = tag: String,
         /// Who judges passwords.
         "verify" = verify: Verify,
         /// How long its answers count.
@@ -61,11 +65,11 @@ table! {
     }
 }
 
-/// The table in the state folder: there is nothing to set.
+/// A source with nothing to set: the table in the state folder, or everybody by a hash.
 #[derive(Debug, Default)]
-pub(in crate::config) struct TableSource;
+pub(in crate::config) struct NothingToSet;
 
-impl Keyed for TableSource {
+impl Keyed for NothingToSet {
     fn keys(&self) -> &'static [&'static str] {
         &[]
     }
@@ -150,9 +154,10 @@ macro_rules! kinds {
 
 kinds! {
     "file" = File(FileSource),
+    "hash" = Hash(NothingToSet),
     "http" = Http(HttpSource),
     "static" = Static(StaticSource),
-    "table" = Table(TableSource),
+    "table" = Table(NothingToSet),
 }
 
 impl SourceShape {
@@ -161,7 +166,7 @@ impl SourceShape {
         match self {
             Self::File(table) => vec![&table.file],
             Self::Http(table) => vec![&table.ca_file, &table.certificate, &table.key],
-            Self::Static(_) | Self::Table(_) => Vec::new(),
+            Self::Hash(_) | Self::Static(_) | Self::Table(_) => Vec::new(),
         }
     }
 }

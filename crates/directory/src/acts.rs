@@ -1,0 +1,169 @@
+//! What operators change in pools, and whom they hold.
+//!
+//! Nothing here asks whether an operator may do so, or whether mail is where he says it is.
+
+use model::{BackendName, CanonicalUser};
+
+use crate::{
+    Added, Directory, Held, PlaceRefused, Placed, PoolView, Range, Renamed, ShardRun, Store,
+    Whereabouts,
+    placement::{Placement, Wanted},
+};
+
+/// A mailbox that a pool has placed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PlacedMailbox {
+    /// Whose it is.
+    pub user: CanonicalUser,
+    /// Where it is, and why.
+    pub placed: Placed,
+}
+
+impl Directory {
+    /// The pools, and what each back end has of them.
+    ///
+    /// # Errors
+    /// [`PlaceRefused::Unavailable`] if the store cannot say.
+    pub fn pools(&self) -> Result<Vec<PoolView>, PlaceRefused> {
+        match self.placement() {
+            Ok(placement) => Ok(placement.view()?),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Makes a back end a member of a pool: it gets new mailboxes from now on. What is somewhere stays.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn add_member(
+        &self,
+        actor: &str,
+        pool: &str,
+        backend: &BackendName,
+    ) -> Result<Added, PlaceRefused> {
+        self.placement()?.add_member(actor, pool, backend)
+    }
+
+    /// Says whether a back end gets new mailboxes. Whether that is news.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn set_drained(
+        &self,
+        actor: &str,
+        backend: &BackendName,
+        drained: bool,
+    ) -> Result<bool, PlaceRefused> {
+        self.check_backend(backend)?;
+        Ok(self.store()?.set_drained(actor, backend, drained)?)
+    }
+
+    /// The shards of a pool, runs of one owner together.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`] if there is no such pool, or the store cannot say.
+    pub fn shards(&self, pool: &str) -> Result<Vec<ShardRun>, PlaceRefused> {
+        self.placement()?.shards(pool)
+    }
+
+    /// Has the mailboxes of shards looked for at a back end, but for those with a home of their own. How
+    /// many of the shards were looked for elsewhere.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn place_shards(
+        &self,
+        actor: &str,
+        pool: &str,
+        range: (u16, u16),
+        backend: &BackendName,
+    ) -> Result<u64, PlaceRefused> {
+        self.placement()?.place_shards(actor, pool, range, backend)
+    }
+
+    /// Has a mailbox of a pool looked for at a back end, whatever its shard does. Where it was looked for
+    /// so far, and whether that has changed; none if the user is in no pool.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn place_mailbox(
+        &self,
+        actor: &str,
+        whereabouts: &Whereabouts,
+        backend: &BackendName,
+    ) -> Result<Option<(Placed, bool)>, PlaceRefused> {
+        let Some(wanted) = whereabouts.wanted() else { return Ok(None) };
+        let epoch = whereabouts.placed.as_ref().map(|placed| placed.epoch);
+        self.placement()?.place_mailbox(actor, wanted, epoch, backend).map(Some)
+    }
+
+    /// Lets a user's new name stand for all that his old one stood for.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn rename(
+        &self,
+        actor: &str,
+        old: &Whereabouts,
+        new: &CanonicalUser,
+    ) -> Result<Renamed, PlaceRefused> {
+        let mailbox = old.wanted().and_then(Wanted::mailbox_of_a_name);
+        Ok(self.store()?.rename(actor, (&old.user, new), mailbox.as_ref())?)
+    }
+
+    /// The mailboxes that were seen, by their users' names.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`] if there are no pools, or the store cannot say.
+    pub fn mailboxes(&self, range: &Range) -> Result<Vec<PlacedMailbox>, PlaceRefused> {
+        let placement = self.placement()?;
+        let place = |listed| {
+            let placed = placement.of_listed(&listed)?;
+            Ok(PlacedMailbox { user: listed.user, placed })
+        };
+        self.store()?.mailboxes(range)?.into_iter().map(place).collect()
+    }
+
+    /// Lets nobody new in: to a user's mailbox, or to a back end. Whether that is news.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn hold(&self, actor: &str, what: Held) -> Result<bool, PlaceRefused> {
+        if let Held::Backend(name) = &what {
+            self.check_backend(name)?;
+        }
+        let news = self.store()?.set_held(actor, what.words(), true)?;
+        self.holds().hold(what);
+        Ok(news)
+    }
+
+    /// Lets those in who waited. Whether anybody was held.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`]; then nothing was changed.
+    pub fn release(&self, actor: &str, what: &Held) -> Result<bool, PlaceRefused> {
+        let news = self.store()?.set_held(actor, what.words(), false)?;
+        // What it said before may be from before what was done meanwhile.
+        self.forget(match what {
+            Held::Backend(_) => None,
+            Held::User(user) => Some(user),
+        });
+        self.holds().release(what);
+        Ok(news)
+    }
+
+    fn check_backend(&self, backend: &BackendName) -> Result<(), PlaceRefused> {
+        if self.backends().knows(backend) {
+            return Ok(());
+        }
+        Err(PlaceRefused::NoBackend(backend.clone()))
+    }
+
+    fn store(&self) -> Result<&Store, PlaceRefused> {
+        Ok(self.placement()?.store())
+    }
+
+    fn placement(&self) -> Result<&Placement, PlaceRefused> {
+        self.kept().ok_or_else(|| PlaceRefused::Unavailable("there is no state folder".to_owned()))
+    }
+}
