@@ -37,8 +37,10 @@ pub use rules::{BadName, InvalidRules, Rewrite, RuleSettings, Rules, StripDomain
 pub use settings::{Gives, OnError, PoolUse, Settings, SourceKind, SourceSettings};
 pub use sources::{
     cached::{CacheSettings, Figures},
+    cdb::CdbSettings,
     file::{FileFormat, FileProblem, FileSettings, Problems},
     http::{HttpContract, HttpMethod, HttpSettings},
+    regex::{InvalidRule, RegexFormat, RegexRule, RegexRules, RegexSettings},
     r#static::StaticSettings,
 };
 pub use store::{

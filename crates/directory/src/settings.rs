@@ -7,8 +7,8 @@ use std::{path::PathBuf, sync::Arc};
 use model::BackendName;
 
 use crate::{
-    CacheSettings, FileFormat, FileSettings, HttpSettings, Keys, KnownBackend, Pools, Rules,
-    StaticSettings, passwords::PasswordSettings,
+    CacheSettings, CdbSettings, FileFormat, FileSettings, HttpSettings, Keys, KnownBackend, Pools,
+    RegexSettings, Rules, StaticSettings, passwords::PasswordSettings,
 };
 
 /// All that the directory has to know, from the configuration.
@@ -104,12 +104,16 @@ pub enum OnError {
 /// What a source is, with its own settings.
 #[derive(Clone, Debug)]
 pub enum SourceKind {
+    /// A constant database.
+    Cdb(CdbSettings),
     /// A text map or TOML file.
     File(FileSettings),
     /// It knows everybody, and leaves to a pool where.
     Hash,
     /// A server that is asked by HTTP.
     Http(HttpSettings),
+    /// Ordered rules.
+    Regex(RegexSettings),
     /// One answer for everybody.
     Static(StaticSettings),
     /// The embedded store in the state folder.
@@ -121,7 +125,12 @@ impl SourceKind {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Http(_) => true,
-            Self::File(_) | Self::Hash | Self::Static(_) | Self::Table => false,
+            Self::Cdb(_)
+            | Self::File(_)
+            | Self::Hash
+            | Self::Regex(_)
+            | Self::Static(_)
+            | Self::Table => false,
         }
     }
 
@@ -134,7 +143,7 @@ impl SourceKind {
     pub fn may_judge(&self) -> bool {
         match self {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
-            Self::Hash | Self::Static(_) => false,
+            Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) => false,
             Self::Http(_) | Self::Table => true,
         }
     }

@@ -3,9 +3,12 @@
 //! Nothing here knows the order of a chain or turns an answer into a route.
 
 pub(crate) mod cached;
+pub(crate) mod cdb;
 pub(crate) mod fields;
 pub(crate) mod file;
+mod held;
 pub(crate) mod http;
+pub(crate) mod regex;
 pub(crate) mod r#static;
 pub(crate) mod table;
 
@@ -187,9 +190,11 @@ pub(crate) struct Around {
 /// One source.
 #[derive(Debug)]
 pub(crate) enum Source {
+    Cdb(cdb::Cdb),
     File(file::File),
     /// It knows everybody, and leaves to a pool where.
     Hash,
+    Regex(regex::Regex),
     Remote(Box<cached::Cached>),
     Static(r#static::Static),
     Table(table::Table),
@@ -207,6 +212,7 @@ impl Source {
             return Err(SourceProblem::Template(unknown.clone()));
         }
         match &settings.kind {
+            SourceKind::Cdb(cdb) => Ok(Self::Cdb(cdb::Cdb::open(cdb)?)),
             SourceKind::File(file) => Ok(Self::File(file::File::open(file::Reader {
                 settings: file.clone(),
                 rules: around.rules.clone(),
@@ -219,6 +225,7 @@ impl Source {
                 let http = Arc::new(http::Http::new(http, Arc::clone(&around.backends))?);
                 Ok(Self::remote(settings, |_| http))
             }
+            SourceKind::Regex(rules) => Ok(Self::Regex(regex::Regex::open(rules)?)),
             SourceKind::Static(fixed) => {
                 around.backends.check(&fixed.answer.place, template)?;
                 Ok(Self::Static(r#static::Static(fixed.clone())))
@@ -251,11 +258,13 @@ impl Source {
     /// Asks for a user.
     pub(crate) async fn ask(&self, question: &Question, how: Asking) -> Result<Said, CannotSay> {
         match self {
+            Self::Cdb(cdb) => cdb.find(&question.key).await.map(Said::from),
             Self::File(file) => match question.key_as_user() {
                 Some(user) => Ok(file.find(&user).await.into()),
                 None => Ok(Said::Unknown),
             },
             Self::Hash => Ok(Said::Found(Found::default())),
+            Self::Regex(regex) => regex.find(&question.key).await.map(Said::from),
             Self::Remote(remote) => remote.ask(question, how).await,
             Self::Static(fixed) => Ok(Said::Found(fixed.find())),
             Self::Table(table) => match question.key_as_user() {

@@ -8,6 +8,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "all/cdb.rs"]
+mod cdb;
 #[path = "all/chain.rs"]
 mod chain;
 #[path = "all/file.rs"]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use directory::SourceKind;
+use directory::{RegexRules, SourceKind};
 use serde::Serialize;
 
 use super::{
@@ -151,9 +151,11 @@ fn backend(backend: &backends::BackendSettings) -> BackendLine {
 
 fn source(source: &directory::SourceSettings) -> SourceLine {
     let (kind, what) = match &source.kind {
+        SourceKind::Cdb(cdb) => ("cdb", Some(cdb.path.display().to_string())),
         SourceKind::File(file) => ("file", Some(file.path.display().to_string())),
         SourceKind::Hash => ("hash", None),
         SourceKind::Http(http) => ("http", Some(http.server.url.origin())),
+        SourceKind::Regex(regex) => ("regex", Some(rules(&regex.rules))),
         SourceKind::Static(answer) => ("static", Some(answer.answer.to_string())),
         SourceKind::Table => ("table", None),
     };
@@ -171,6 +173,14 @@ fn pool(pool: &directory::PoolSettings) -> PoolLine {
         place: pool.place.word(),
         policy: pool.policy.word(),
         backends: pool.members.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn rules(rules: &RegexRules) -> String {
+    match rules {
+        RegexRules::File { path, .. } => path.display().to_string(),
+        RegexRules::Fixed(rules) if rules.len() == 1 => "1 rule".to_owned(),
+        RegexRules::Fixed(rules) => format!("{} rules", rules.len()),
     }
 }
 

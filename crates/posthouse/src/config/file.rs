@@ -20,8 +20,8 @@ use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, 
 pub(super) use self::http::{Contract, HttpSource, Method, header};
 pub(super) use self::pool::{PlaceWord, PolicyWord, Pool};
 pub(super) use self::source::{
-    Cache, Common, FileSource, Gives, OnError, SOURCE_WORDS, Source, SourceShape, StaticSource,
-    Verify,
+    Cache, Common, Gives, OnError, RegexFormat, RegexRule, RegexSource, SOURCE_WORDS, Source,
+    SourceShape, StaticSource, Verify,
 };
 
 table! {

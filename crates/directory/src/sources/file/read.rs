@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, hash_map},
     fmt, fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,7 +17,7 @@ use super::{FileFormat, FileSettings};
 use crate::{
     Answer, Backends, Rules,
     lines::{self, LineProblem, Lines},
-    sources::Found,
+    sources::{Found, held::Reread},
 };
 
 /// How many wrong lines a message tells of.
@@ -28,6 +28,14 @@ pub(super) type Users = HashMap<CanonicalUser, Found>;
 /// Why a file of users cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
+    /// It is not what it should be.
+    #[error("`{path}` {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Some lines are wrong.
     #[error("`{path}`: {problems}")]
     Lines {
@@ -74,9 +82,20 @@ pub(crate) struct Reader {
     pub(crate) homes: bool,
 }
 
-impl Reader {
-    /// Reads the users, all of them or none.
-    pub(super) fn read(&self) -> Result<Users, FileProblem> {
+impl Reread for Reader {
+    type Content = Users;
+    type Problem = FileProblem;
+    const ENTRIES: &'static str = "users";
+
+    fn path(&self) -> &Path {
+        &self.settings.path
+    }
+
+    fn count(users: &Users) -> u64 {
+        u64::try_from(users.len()).unwrap_or(u64::MAX)
+    }
+
+    fn read(&self) -> Result<Users, FileProblem> {
         let path = || self.settings.path.clone();
         let unreadable = |source| FileProblem::Unreadable { path: path(), source };
         // There may be passwords in it.

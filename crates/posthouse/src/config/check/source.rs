@@ -1,13 +1,14 @@
 //! `[[directory]]`: what is asked where a user's mail is.
 
 mod http;
+mod regex;
 
 use std::{ops::Range, path::PathBuf};
 
 use ::directory::{
-    Answer, Backends, CacheSettings, Directory, FileSettings, Gives, Keys, OnError, Placeholder,
-    Pools, RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings, Template,
-    passwords::PasswordSettings,
+    Answer, Backends, CacheSettings, CdbSettings, Directory, FileSettings, Gives, Keys, OnError,
+    Placeholder, Pools, RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings,
+    Template, passwords::PasswordSettings,
 };
 use model::BackendName;
 
@@ -87,8 +88,16 @@ fn source(
     let template = template.map(|template| template.value.clone());
     let shape = at.value.shape.as_ref()?;
     let kind = match shape {
-        SourceShape::File(table) => SourceKind::File(file_source(at, table, reader)?),
+        SourceShape::Cdb(table) => {
+            SourceKind::Cdb(CdbSettings::new(needed(at, &table.file, "users.cdb", reader)?))
+        }
+        SourceShape::File(table) => {
+            SourceKind::File(FileSettings::new(needed(at, &table.file, "users.map", reader)?))
+        }
         SourceShape::Http(table) => http::server(at, table, purpose, reader)?,
+        SourceShape::Regex(table) => {
+            SourceKind::Regex(regex::settings(at, table, backends, reader)?)
+        }
         SourceShape::Static(table) => {
             static_source(at, table, backends, template.as_ref(), reader)?
         }
@@ -179,16 +188,18 @@ fn cache(
     }
 }
 
-fn file_source(
+/// The file of a source that is nothing without one.
+fn needed<'t>(
     at: &At<file::Source>,
-    table: &file::FileSource,
+    file: &'t Field<PathBuf>,
+    example: &str,
     reader: &mut Reader<'_>,
-) -> Option<FileSettings> {
-    if table.file.is_absent() {
+) -> Option<&'t PathBuf> {
+    if file.is_absent() {
         let mistake = Mistake::error(&at.span, "this source has no `file`");
-        reader.note(mistake.help("write file = \"users.map\""));
+        reader.note(mistake.help(format!("write file = \"{example}\"")));
     }
-    Some(FileSettings::new(table.file.value()?))
+    file.value()
 }
 
 /// Reads the file as `serve` will, so that what it would stumble over is told before.
@@ -199,8 +210,17 @@ fn try_file(
     backends: &[Checked],
     reader: &mut Reader<'_>,
 ) {
-    let Some(SourceShape::File(table)) = &at.value.shape else { return };
-    let Some(file) = table.file.given() else { return };
+    let Some(shape) = &at.value.shape else { return };
+    let file = match shape {
+        SourceShape::Cdb(table) => &table.file,
+        SourceShape::File(table) => &table.file,
+        SourceShape::Regex(table) => &table.file,
+        SourceShape::Hash(_)
+        | SourceShape::Http(_)
+        | SourceShape::Static(_)
+        | SourceShape::Table(_) => return,
+    };
+    let Some(file) = file.given() else { return };
     // A chain without the table touches no state.
     let alone = Settings {
         rules: rules.clone(),

@@ -7,7 +7,7 @@ use model::BackendName;
 use toml::{Spanned, de::DeValue};
 
 use super::{HttpSource, words};
-use crate::config::read::{Field, Keyed, Listed, Read, Reader, table};
+use crate::config::read::{Field, Keyed, Listed, Literally, Read, Reader, Tables, table};
 
 table! {
     /// What every source of the directory can have.
@@ -51,9 +51,43 @@ table! {
 }
 
 table! {
+    /// A constant database.
+    CdbSource, "source = \"cdb\"" {
+        "file" = file: PathBuf,
+    }
+}
+
+table! {
     /// A text map, or TOML.
     FileSource, "source = \"file\"" {
         "file" = file: PathBuf,
+    }
+}
+
+table! {
+    /// Ordered rules.
+    RegexSource, "source = \"regex\"" {
+        "rules" = rules: Tables<RegexRule>,
+        /// In place of `rules`: a file of them.
+        "file" = file: PathBuf,
+        "format" = format: RegexFormat,
+    }
+}
+
+table! {
+    /// A regular expression, and the answer for what it matches.
+    RegexRule, "rules" {
+        "match" = pattern: Literally,
+        "backend" = backend: Literally,
+        "user" = user: Literally,
+    }
+}
+
+words! {
+    /// How a file of rules is written.
+    RegexFormat, "a format of rules" {
+        "perdition" = Perdition,
+        "toml" = Toml,
     }
 }
 
@@ -153,9 +187,11 @@ macro_rules! kinds {
 }
 
 kinds! {
+    "cdb" = Cdb(CdbSource),
     "file" = File(FileSource),
     "hash" = Hash(NothingToSet),
     "http" = Http(HttpSource),
+    "regex" = Regex(RegexSource),
     "static" = Static(StaticSource),
     "table" = Table(NothingToSet),
 }
@@ -164,8 +200,10 @@ impl SourceShape {
     /// The files without which it cannot be opened.
     pub(in crate::config) fn files(&self) -> Vec<&Field<PathBuf>> {
         match self {
+            Self::Cdb(table) => vec![&table.file],
             Self::File(table) => vec![&table.file],
             Self::Http(table) => vec![&table.ca_file, &table.certificate, &table.key],
+            Self::Regex(table) => vec![&table.file],
             Self::Hash(_) | Self::Static(_) | Self::Table(_) => Vec::new(),
         }
     }

@@ -1,0 +1,3 @@
+# PATTERN[:] [USER@]HOST[:PORT]
+'@example\.org$': @store
+^[a-k]: store
