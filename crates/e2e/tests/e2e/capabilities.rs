@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         a_restart_offers_what_was_heard_before_while_back_ends_are_down,
         an_operators_own_list_takes_the_place_of_what_was_heard,
         after_login_the_list_is_the_back_ends_own_without_what_misleads,
+        nobody_gets_past_routing_by_unauthenticate,
         pop3_lists_what_all_back_ends_have,
         real_back_ends_are_heard_and_their_list_comes_after_login,
     ]
@@ -173,6 +174,45 @@ fn after_login_the_list_is_the_back_ends_own_without_what_misleads(_: &House) {
     // From here on the back end speaks for itself.
     let lines = client.ask("c CAPABILITY", "c OK").unwrap();
     assert_eq!(lines[0], "* CAPABILITY IMAP4rev1 X-ASKED");
+}
+
+fn nobody_gets_past_routing_by_unauthenticate(_: &House) {
+    // Named before login, after it, or both; COMPRESS would hide the command from us.
+    for (before, after) in
+        [("", " UNAUTHENTICATE"), (" UNAUTHENTICATE", ""), (" unauthenticate", " Unauthenticate")]
+    {
+        let words = ImapWords {
+            before: format!("IMAP4rev1 AUTH=PLAIN{before}"),
+            after: format!("IMAP4rev1 IDLE COMPRESS=DEFLATE{after}"),
+        };
+        let stub = Stub::imap_with(words, |mut talk| {
+            loop {
+                let line = talk.line()?;
+                let tag = line.split(' ').next().unwrap_or_default();
+                talk.send(&format!("* CAPABILITY IMAP4rev1 UNAUTHENTICATE\r\n{tag} OK echo\r\n"))?;
+            }
+        });
+        let door =
+            Door::open(&usual(&(backend("a", stub.port(), stub.port()) + &everybody_at("a"))));
+        let mut client = door.raw_imap();
+        // Also where it comes with the login.
+        let login = format!("l LOGIN anna {}\r\nu UNAUTHENTICATE", password("anna"));
+        let welcome = client.ask(&login, "l OK").unwrap().concat();
+        assert!(welcome.contains(" IDLE"), "{welcome}");
+        let refused = client.read_line().unwrap();
+        assert!(refused.starts_with("u BAD"), "{refused}");
+        for command in ["v unauthenticate", "v Unauthenticate "] {
+            client.ask(command, "v BAD").unwrap();
+        }
+        client.ask("z COMPRESS DEFLATE", "z NO").unwrap();
+        let listed = client.ask("c CAPABILITY", "c OK").unwrap().concat();
+        for said in [welcome, listed, offer(&door).join(" ")] {
+            let said = said.to_ascii_uppercase();
+            assert!(!said.contains("UNAUTHENTICATE") && !said.contains("COMPRESS"), "{said}");
+        }
+        let heard = stub.heard().to_ascii_uppercase();
+        assert!(!heard.contains("UNAUTHENTICATE") && !heard.contains("COMPRESS"), "{heard}");
+    }
 }
 
 fn pop3_lists_what_all_back_ends_have(_: &House) {
