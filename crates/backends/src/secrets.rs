@@ -59,7 +59,7 @@ pub(crate) fn login(
 /// The client's own proof, if it can be shown to another.
 fn forwarded(offered: &Credentials) -> Option<How> {
     match &offered.proof {
-        Proof::Certificate | Proof::Scram => None,
+        Proof::Certificate | Proof::Scram(_) => None,
         Proof::Password(secret) => Some(How::Password(secret.clone())),
         Proof::Token(token) => {
             let mechanism = TokenMechanism::of(offered.mechanism)?;
@@ -70,8 +70,8 @@ fn forwarded(offered: &Credentials) -> Option<How> {
 
 /// Where the back end lets in whom we name, the directory must have found the client's proof right.
 fn proved(route: &Route, offered: &Credentials) -> Result<(), (Reason, &'static str)> {
-    // A certificate has been verified in the TLS handshake, SCRAM's proof by our front.
-    if route.judged || matches!(offered.proof, Proof::Certificate | Proof::Scram) {
+    // A certificate has been verified in the TLS handshake.
+    if route.judged || matches!(offered.proof, Proof::Certificate) {
         return Ok(());
     }
     Err((Reason::DirectoryMisconfigured, "nobody has judged the client's proof"))

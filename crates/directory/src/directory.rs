@@ -6,12 +6,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use model::{BackendName, CanonicalUser, Proof, Reason, Route, Target, UserName};
+use proto::sasl::scram::Verifier;
 use transport::tls::ClientTlsError;
 
 use crate::{
     Backends, BadName, DependsOn, FileProblem, Query, Rules, Settings, Store, StoreError,
     Unresolved,
     chain::{Chain, Known, Link, SourceFigures},
+    decoys::{DecoyKeyError, Decoys},
     holds::{Held, Holds},
     judge::{Judge, Judgement},
     placement::{Placed, Placement, Wanted},
@@ -40,6 +42,15 @@ pub struct Refused {
     pub text: Option<Box<str>>,
 }
 
+/// What a client has to prove by SCRAM that it knows.
+#[derive(Clone, Debug)]
+pub struct ToProve {
+    /// What is stored for the user, or a decoy.
+    pub verifier: Verifier,
+    /// Why no proof is right; none for a user who may log in by this verifier.
+    pub unprovable: Option<Reason>,
+}
+
 /// Nobody can say now who or where the user is. It is never a "no".
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("source `{source_name}`: {detail}")]
@@ -55,6 +66,9 @@ pub struct Unavailable {
 /// Why the directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// What names that nobody has are shown cannot be kept.
+    #[error(transparent)]
+    Decoys(#[from] DecoyKeyError),
     /// The chain is empty: every user would be unknown.
     #[error("there is no source of users: configure at least one")]
     Empty,
@@ -146,6 +160,7 @@ pub struct Directory {
     judge: Judge,
     placement: Option<Arc<Placement>>,
     holds: Holds,
+    decoys: Option<Decoys>,
 }
 
 impl Directory {
@@ -161,6 +176,9 @@ impl Directory {
             state: settings.state,
         };
         let state = around.state.clone();
+        let has_verifiers = settings.chain.iter().any(|source| source.scram);
+        let iterations = settings.passwords.scram_iterations;
+        let decoys = has_verifiers.then(|| Decoys::open(&around.state, iterations)).transpose()?;
         let chain = Chain::open(settings.chain, &around)?;
         let store = match chain.store() {
             Some(store) => Some(Arc::clone(store)),
@@ -185,6 +203,7 @@ impl Directory {
             judge: Judge::new(settings.passwords),
             placement,
             holds: Holds::new(held.into_iter().flatten().filter_map(|held| held_before(&held))),
+            decoys,
         })
     }
 
@@ -274,10 +293,53 @@ impl Directory {
     ) -> Result<Verdict, Unavailable> {
         let offer = match proof {
             Proof::Password(password) => Some(Offer { password: password.clone(), attempt }),
-            Proof::Certificate | Proof::Scram | Proof::Token(_) => None,
+            Proof::Certificate | Proof::Scram(_) | Proof::Token(_) => None,
         };
         let known = self.chain.ask(query, offer, Asking::Usual).await?;
         self.verdict(known, query, Some(proof)).await
+    }
+
+    /// What a client has to prove by SCRAM that it knows. Nobody can tell by it who exists: for who does not, there
+    /// is a decoy. It has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`]; also if what is stored for the user cannot be read, or no source has verifiers.
+    pub async fn to_prove(&self, query: &Query) -> Result<ToProve, Unavailable> {
+        let decoys = self.decoys()?;
+        // For everybody, so that it takes as long for whoever exists.
+        let decoy = decoys.of(query.user.name());
+        let decoy = |reason| ToProve { verifier: decoy, unprovable: Some(reason) };
+        let (link, found) = match self.chain.ask(query, None, Asking::Usual).await? {
+            Known::User(link, found) => (link, found),
+            Known::Refused(refused) => return Ok(decoy(refused.reason)),
+            Known::Nobody => return Ok(decoy(Reason::UnknownUser)),
+        };
+        let disabled = found.disabled.then_some(Reason::UserDisabled);
+        match self.judge.verifier(&found) {
+            Ok(Some(verifier)) => {
+                decoys.compare(&verifier);
+                Ok(ToProve { verifier, unprovable: disabled })
+            }
+            Ok(None) => Ok(decoy(disabled.unwrap_or(Reason::DirectoryMisconfigured))),
+            Err(cannot) => Err(link.unavailable(cannot)),
+        }
+    }
+
+    /// As [`Self::to_prove`], for a name of which the name rules make none.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if no source has verifiers.
+    pub fn decoy(&self, typed: &UserName) -> Result<ToProve, Unavailable> {
+        let verifier = self.decoys()?.of(typed);
+        Ok(ToProve { verifier, unprovable: Some(Reason::ClientBadCredentials) })
+    }
+
+    fn decoys(&self) -> Result<&Decoys, Unavailable> {
+        self.decoys.as_ref().ok_or_else(|| Unavailable {
+            reason: Reason::DirectoryMisconfigured,
+            source_name: "all".into(),
+            detail: "none is declared to have verifiers for SCRAM".to_owned(),
+        })
     }
 
     /// What the sources' answers depend on, beside the user and the protocol.
@@ -347,7 +409,7 @@ impl Directory {
             None => self.targets(link, query, &found)?,
         };
         let judged = match proof {
-            Some(proof) if link.verify() || targets.iter().any(|at| self.must_judge(at)) => {
+            Some(proof) if self.must_judge(link, proof, &targets) => {
                 match self.judge.judge(&query.user, &found, proof).await {
                     Ok(Judgement::Right) => true,
                     Ok(Judgement::Wrong) => {
@@ -410,9 +472,12 @@ impl Directory {
         Err(link.unavailable(CannotSay::misconfigured(detail)))
     }
 
-    /// Whether a back end lets in whom we name, and so leaves it to us to ask for a proof.
-    fn must_judge(&self, target: &Target) -> bool {
-        self.backends.get(&target.backend).is_none_or(|known| !known.judges)
+    /// Whether a proof has to be judged here: it is set so, it cannot be shown to a back end, or one lets in whom we
+    /// name, and so leaves it to us to ask for a proof.
+    fn must_judge(&self, link: &Link, proof: &Proof, targets: &[Target]) -> bool {
+        let trusts =
+            |target: &Target| self.backends.get(&target.backend).is_none_or(|known| !known.judges);
+        link.verify() || matches!(proof, Proof::Scram(_)) || targets.iter().any(trusts)
     }
 
     /// Where the places of an answer lead.

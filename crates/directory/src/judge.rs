@@ -4,7 +4,8 @@
 
 use std::sync::OnceLock;
 
-use model::{CanonicalUser, Proof, Secret};
+use model::{CanonicalUser, Proof, Secret, StoredKey};
+use proto::sasl::scram::Verifier;
 
 use crate::{
     passwords::{self, PasswordSettings, Passwords},
@@ -44,12 +45,12 @@ impl Judge {
         found: &Found,
         proof: &Proof,
     ) -> Result<Judgement, CannotSay> {
-        if found.judged {
-            return Ok(Judgement::Right);
-        }
         let password = match proof {
-            // It has been verified in the TLS handshake, or by our front.
-            Proof::Certificate | Proof::Scram => return Ok(Judgement::Right),
+            // It has been verified in the TLS handshake.
+            Proof::Certificate => return Ok(Judgement::Right),
+            // No source has judged that.
+            Proof::Scram(key) => return self.proved(found, key),
+            _ if found.judged => return Ok(Judgement::Right),
             Proof::Password(password) => password,
             Proof::Token(_) => {
                 let detail =
@@ -68,6 +69,16 @@ impl Judge {
         }
     }
 
+    /// What SCRAM is judged by; none if the user has nothing that it could be judged by.
+    pub(crate) fn verifier(&self, found: &Found) -> Result<Option<Verifier>, CannotSay> {
+        let Some(stored) = &found.verifier else {
+            let unsure = found.stale || found.incomplete;
+            return if unsure { Err(nothing_to_judge_by(found)) } else { Ok(None) };
+        };
+        let read = self.settings.read(stored).map_err(|problem| unusable(&problem.into()))?;
+        Ok(read.verifier().cloned())
+    }
+
     /// Forgets whose password was right: of one user, or of all.
     pub(crate) fn forget(&self, user: Option<&CanonicalUser>) {
         match (self.passwords.get(), user) {
@@ -75,6 +86,12 @@ impl Judge {
             (Some(passwords), None) => passwords.forget_all(),
             (None, _) => {}
         }
+    }
+
+    /// Whether what a client has proved to know is still the password: it may have been changed meanwhile.
+    fn proved(&self, found: &Found, key: &StoredKey) -> Result<Judgement, CannotSay> {
+        let verifier = self.verifier(found)?;
+        Ok(verifier.is_some_and(|verifier| verifier.has_key(key)).into())
     }
 
     async fn hashed(
@@ -86,9 +103,7 @@ impl Judge {
         match self.passwords()?.check(user, stored, password).await {
             passwords::Verdict::Right => Ok(Judgement::Right),
             passwords::Verdict::Wrong => Ok(Judgement::Wrong),
-            passwords::Verdict::CannotSay(cannot) => {
-                Err(CannotSay { reason: cannot.reason(), detail: cannot.to_string() })
-            }
+            passwords::Verdict::CannotSay(cannot) => Err(unusable(&cannot)),
         }
     }
 
@@ -100,6 +115,10 @@ impl Judge {
         // Of two that are first, one is dropped and its threads end.
         Ok(self.passwords.get_or_init(|| started))
     }
+}
+
+fn unusable(cannot: &passwords::CannotSay) -> CannotSay {
+    CannotSay { reason: cannot.reason(), detail: cannot.to_string() }
 }
 
 /// There may be something in a source that could not say now.

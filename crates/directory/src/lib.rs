@@ -6,6 +6,7 @@
 mod acts;
 mod answer;
 mod chain;
+mod decoys;
 mod directory;
 mod holds;
 mod http;
@@ -23,8 +24,10 @@ pub mod tokens;
 pub use acts::PlacedMailbox;
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
 pub use chain::SourceFigures;
+pub use decoys::DecoyKeyError;
 pub use directory::{
-    Directory, OpenError, PoolProblem, Refused, SourceProblem, Unavailable, Verdict, Whereabouts,
+    Directory, OpenError, PoolProblem, Refused, SourceProblem, ToProve, Unavailable, Verdict,
+    Whereabouts,
 };
 pub use holds::{Held, Holds, Passage};
 pub use http::{HttpField, HttpServer, InvalidField, InvalidUrl, Url};

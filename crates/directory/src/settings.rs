@@ -7,8 +7,8 @@ use std::{path::PathBuf, sync::Arc};
 use model::BackendName;
 
 use crate::{
-    CacheSettings, CdbSettings, FileFormat, FileSettings, HttpSettings, Keys, KnownBackend, Pools,
-    RegexSettings, Rules, StaticSettings, passwords::PasswordSettings,
+    CacheSettings, CdbSettings, FileFormat, FileSettings, HttpContract, HttpSettings, Keys,
+    KnownBackend, Pools, RegexSettings, Rules, StaticSettings, passwords::PasswordSettings,
 };
 
 /// All that the directory has to know, from the configuration.
@@ -22,8 +22,8 @@ pub struct Settings {
     pub backends: Vec<KnownBackend>,
     /// The pools of back ends.
     pub pools: Pools,
-    /// The state folder, for the store. With an empty path nothing is kept: good for a chain without a table
-    /// and without pools.
+    /// The state folder, for the store and the key of decoys. With an empty path nothing is kept: good for a chain without a table,
+    /// pools and SCRAM.
     pub state: PathBuf,
     /// How passwords are checked here.
     pub passwords: PasswordSettings,
@@ -47,6 +47,8 @@ pub struct SourceSettings {
     pub verify: bool,
     /// Who places those whom it knows and for whom it names no back end.
     pub pool: Option<PoolUse>,
+    /// Whether it has verifiers of SCRAM-SHA-256 for its users: all its passwords are stored as such.
+    pub scram: bool,
     /// How long its answers count, for a source that is asked over a network.
     pub cache: CacheSettings,
     /// What it is.
@@ -64,6 +66,7 @@ impl SourceSettings {
             keys: Keys::default(),
             verify: false,
             pool: None,
+            scram: false,
             cache: CacheSettings::default(),
             kind,
         }
@@ -137,6 +140,28 @@ impl SourceKind {
     /// Whether it knows whoever asks. It can say where, but not who is there.
     pub fn knows_everybody(&self) -> bool {
         matches!(self, Self::Hash | Self::Static(_))
+    }
+
+    /// Whether it can say by which hash, or SCRAM verifier, a user's password is judged.
+    pub fn may_hold_verifiers(&self) -> bool {
+        match self {
+            Self::File(file) => matches!(file.format, FileFormat::Toml),
+            Self::Http(http) => matches!(http.contract, HttpContract::Json { .. }),
+            Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) | Self::Table => false,
+        }
+    }
+
+    /// Whether it judges passwords itself, for which they have to be shown to it.
+    pub fn judges(&self) -> bool {
+        match self {
+            Self::Http(http) => http.contract.judges(),
+            Self::Cdb(_)
+            | Self::File(_)
+            | Self::Hash
+            | Self::Regex(_)
+            | Self::Static(_)
+            | Self::Table => false,
+        }
     }
 
     /// Whether it can hold what passwords are judged by, or judges them itself.

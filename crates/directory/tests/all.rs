@@ -20,6 +20,8 @@ mod http;
 mod judging;
 #[path = "all/passwords.rs"]
 mod passwords;
+#[path = "all/scram.rs"]
+mod scram;
 #[path = "all/table.rs"]
 mod table;
 #[path = "all/tokens.rs"]

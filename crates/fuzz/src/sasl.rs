@@ -72,7 +72,7 @@ fn is_scram(mechanism: Mechanism) -> bool {
 pub(crate) fn given() -> Given {
     let pencil = Secret::new("pencil").expect("a secret");
     let verifier = Verifier::of(&pencil, b"salt", 1).expect("a verifier");
-    Given { verifier, nonce: Nonce::of([0; 18]), is_decoy: false }
+    Given { verifier, nonce: Nonce::of([0; 18]), unprovable: None }
 }
 
 /// What a client said is what a back end would hear of us.
@@ -81,7 +81,7 @@ fn is_read_again(mechanism: Mechanism, read: &Credentials) {
     let (name, message) = match &read.proof {
         Proof::Certificate => return assert_eq!(mechanism, Mechanism::External),
         Proof::Password(secret) => ("PLAIN", plain(None, &read.user, secret)),
-        Proof::Scram => return assert!(is_scram(mechanism)),
+        Proof::Scram(_) => return assert!(is_scram(mechanism)),
         Proof::Token(token) => match TokenMechanism::of(mechanism) {
             Some(TokenMechanism::OAuthBearer) => {
                 ("OAUTHBEARER", oauthbearer(&read.user, token, None))

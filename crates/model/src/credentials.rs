@@ -1,6 +1,6 @@
 //! What a client offers to prove who it is.
 
-use crate::{Secret, Token, UserName};
+use crate::{Secret, StoredKey, Token, UserName};
 
 /// How the client logged in. `forward` keeps the family when it logs in to the back end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -134,9 +134,9 @@ pub enum Proof {
     Certificate,
     /// A password, as the client gave it.
     Password(Secret),
-    /// SCRAM: the client has proved to our own front that it knows the password, and never shown it: nothing is
-    /// left to be judged.
-    Scram,
+    /// SCRAM: the client has proved to our own front that it knows the password of this key, and never shown it.
+    /// Whether the key is the user's, and still is, is left to be judged.
+    Scram(StoredKey),
     /// An OAuth 2.0 token, which only whoever issued it can judge.
     Token(Token),
 }
@@ -146,7 +146,7 @@ impl Credentials {
     pub fn password(&self) -> Option<&Secret> {
         match &self.proof {
             Proof::Password(secret) => Some(secret),
-            Proof::Certificate | Proof::Scram | Proof::Token(_) => None,
+            Proof::Certificate | Proof::Scram(_) | Proof::Token(_) => None,
         }
     }
 }

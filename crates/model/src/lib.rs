@@ -20,5 +20,5 @@ pub use name::{BackendName, CanonicalUser, InvalidBackendName, InvalidUserName, 
 pub use protocol::Protocol;
 pub use reason::{Blame, Level, Reason, Refusal};
 pub use route::{Route, Target};
-pub use secret::{InvalidSecret, InvalidToken, Secret, Token};
+pub use secret::{InvalidSecret, InvalidToken, Secret, StoredKey, Token};
 pub use session::SessionId;

@@ -75,6 +75,29 @@ impl Token {
     }
 }
 
+/// The key against which SCRAM-SHA-256 checks a proof: StoredKey (RFC 5802 section 3). It is wiped from memory
+/// when dropped, and no `Debug` print shows it.
+#[derive(Clone)]
+pub struct StoredKey(Zeroizing<[u8; 32]>);
+
+impl StoredKey {
+    /// Takes over a key.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Whether two keys are the same, in a time that does not depend on where they differ.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+}
+
+impl fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredKey(..)")
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")

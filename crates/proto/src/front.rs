@@ -33,12 +33,12 @@ pub enum Event {
     Unproven {
         /// The name as the client gave it.
         user: UserName,
-        /// [`Reason::WrongPassword`], or [`Reason::UnknownUser`] where a decoy was given.
+        /// [`Reason::WrongPassword`], or why no proof could be right ([`Given::unprovable`]).
         reason: Reason,
     },
     /// SCRAM: the client names a user, and what is stored for him is needed before it can prove anything.
     /// Answered with [`Answer::Verifier`], for a name that nobody has with a decoy, or [`Answer::Refuse`] if
-    /// nobody can say.
+    /// nobody can say, or it comes too early.
     Verifier(UserName),
 }
 
@@ -290,11 +290,6 @@ impl Machine for Front {
 pub(crate) fn line_limit(unread: &[u8], limits: &Limits, is_sasl: impl Fn(&[u8]) -> bool) -> usize {
     let start = unread.get(..limits.line).unwrap_or(unread);
     if is_sasl(start) { limits.sasl_line.max(limits.line) } else { limits.line }
-}
-
-/// Why a client that proved nothing is refused.
-pub(crate) fn why_unproven(is_decoy: bool) -> Reason {
-    if is_decoy { Reason::UnknownUser } else { Reason::WrongPassword }
 }
 
 /// Whether a connection has come through as many proxies as may be.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use model::{Credentials, Mechanism, Mechanisms, Proof, UserName};
+use model::{Credentials, Mechanism, Mechanisms, Proof, Reason, StoredKey, UserName};
 use zeroize::Zeroizing;
 
 use scram::{ChannelBindings, Chosen, Given, Heard, Server};
@@ -48,6 +48,7 @@ enum State {
     ScramProven {
         mechanism: Mechanism,
         user: UserName,
+        key: StoredKey,
     },
 }
 
@@ -72,8 +73,8 @@ pub enum Outcome {
     Unproven {
         /// The name as the client gave it.
         user: UserName,
-        /// Whether a decoy was given for it.
-        is_decoy: bool,
+        /// [`Reason::WrongPassword`], or why no proof could be right ([`Given::unprovable`]).
+        reason: Reason,
     },
     /// SCRAM: what is stored for this user is needed: [`Exchange::given`].
     Verifier(UserName),
@@ -179,16 +180,16 @@ impl Exchange {
             State::OneMessage(read) => done(read(&bytes)),
             State::Scram { server, mechanism } => match server.hear(&bytes) {
                 Heard::Malformed => Outcome::Unusable,
-                Heard::Proven { user, proof } => {
-                    self.0 = State::ScramProven { mechanism: *mechanism, user };
+                Heard::Proven { user, key, proof } => {
+                    self.0 = State::ScramProven { mechanism: *mechanism, user, key };
                     challenge(&proof)
                 }
-                Heard::Unproven { user, is_decoy } => Outcome::Unproven { user, is_decoy },
+                Heard::Unproven { user, reason } => Outcome::Unproven { user, reason },
                 Heard::Wanted(user) => Outcome::Verifier(user),
             },
-            State::ScramProven { mechanism, user } => {
+            State::ScramProven { mechanism, user, key } => {
                 let (mechanism, user) = (*mechanism, user.clone());
-                let proven = Credentials { mechanism, user, proof: Proof::Scram };
+                let proven = Credentials { mechanism, user, proof: Proof::Scram(key.clone()) };
                 done(bytes.is_empty().then_some(proven))
             }
         }

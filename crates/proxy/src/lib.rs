@@ -12,6 +12,7 @@ mod limits;
 mod login;
 mod pace;
 mod refusal;
+mod scram;
 mod serve;
 mod session;
 mod sessions;

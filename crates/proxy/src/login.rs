@@ -9,7 +9,7 @@ use std::{
 
 use backends::{Client, Entered, Lease};
 use directory::{Query, Verdict};
-use model::{CanonicalUser, Credentials, Protocol, Reason, Refusal, UserName};
+use model::{CanonicalUser, Credentials, Proof, Protocol, Reason, Refusal, UserName};
 use proto::{
     Machine, Step,
     front::{self, Answer, Event, Front, Privacy, Said, Text},
@@ -24,6 +24,7 @@ use transport::{Direction, Pair, Stream, Watch};
 use crate::{
     ListenerTls,
     limits::Admission,
+    scram,
     session::{End, Shared, Visitor, log_refusal},
     sessions::{Membership, Who},
     settings::within,
@@ -49,6 +50,20 @@ pub(crate) struct Attempt {
     pub(crate) server_name: Option<Arc<str>>,
     /// Whether it came by TLS.
     pub(crate) tls: bool,
+}
+
+impl Attempt {
+    /// What the directory is asked of a user.
+    pub(crate) fn query(&self, user: &CanonicalUser, visitor: &Visitor) -> Query {
+        Query {
+            user: user.clone(),
+            protocol: visitor.listener.protocol,
+            client_ip: Some(self.client_ip),
+            server_ip: self.server_ip,
+            server_name: self.server_name.clone(),
+            tls: self.tls,
+        }
+    }
 }
 
 /// Somebody let in.
@@ -92,19 +107,33 @@ pub(crate) async fn establish(
                 front.answer(Answer::TlsStarted { certificate, bindings });
             }
             Event::Identity(claims) => talk.claims = claims,
-            Event::Unproven { reason, .. } => {
-                log_refusal(talk.visitor, None, reason, "", "");
-                front.answer(Answer::Refuse(reason.refusal(), Said::default()));
+            Event::Unproven { user, reason } => {
+                let closing = &talk.visitor.shared.closing;
+                let refused = scram::refuse_unproven(&user, reason, talk.visitor);
+                if closing.unless_begun(refused).await.is_none() {
+                    return Err(talk.send_away(Reason::Shutdown).await);
+                }
+                // Whatever is wrong with his verifier: the name may be nobody's.
+                front.answer(Answer::Refuse(Refusal::AuthenticationFailed, Said::default()));
             }
-            Event::Verifier(_) => {
-                // The configuration takes SCRAM only where sources deliver verifiers, and none does yet.
-                let reason = Reason::DirectoryMisconfigured;
-                log_refusal(talk.visitor, None, reason, "", "no source delivers verifiers");
-                front.answer(Answer::Refuse(reason.refusal(), Said::default()));
+            Event::Verifier(user) => {
+                attempts += 1;
+                let attempt = talk.attempt(attempts)?;
+                let closing = &talk.visitor.shared.closing;
+                let asked = scram::challenge(&user, talk.visitor, &attempt);
+                match closing.unless_begun(asked).await {
+                    None => return Err(talk.send_away(Reason::Shutdown).await),
+                    Some(Ok(given)) => front.answer(Answer::Verifier(Box::new(given))),
+                    Some(Err(Refused { reason, said, .. })) => {
+                        front.answer(Answer::Refuse(reason.refusal(), said));
+                    }
+                }
             }
             Event::Login(credentials) => {
                 let client = talk.seen_by_back_ends(&front)?;
-                attempts += 1;
+                if !is_begun(&credentials.proof) {
+                    attempts += 1;
+                }
                 let attempt = talk.attempt(attempts)?;
                 let closing = &talk.visitor.shared.closing;
                 let verdict = closing
@@ -147,9 +176,9 @@ fn front_settings(visitor: &Visitor, certificate: Option<UserName>) -> front::Se
 }
 
 /// Why somebody is not let in, and what the back end or a source said for him.
-struct Refused {
-    reason: Reason,
-    said: Said,
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    pub(crate) said: Said,
     /// How long a source wants him to wait.
     wait: Duration,
 }
@@ -180,16 +209,25 @@ async fn admit(
         Ok(admitted) => return Ok(admitted),
         Err(refused) => refused,
     };
-    let Shared { refusals, limits, .. } = &*visitor.shared;
     if refused.reason.refusal() == Refusal::AuthenticationFailed {
         if refused.reason == Reason::WrongPassword {
-            refusals.remember(since.elapsed());
+            visitor.shared.refusals.remember(since.elapsed());
         }
-        let fixed = limits.failure_delay.max(refused.wait);
-        let length = refusals.length(fixed, fastrand::usize(..));
-        tokio::time::sleep(length.saturating_sub(since.elapsed())).await;
+        look_alike(visitor, since, refused.wait).await;
     }
     Err(refused)
+}
+
+/// Waits until a login that began at `since` has taken as long as one that a back end refuses.
+pub(crate) async fn look_alike(visitor: &Visitor, since: Instant, at_least: Duration) {
+    let Shared { refusals, limits, .. } = &*visitor.shared;
+    let length = refusals.length(limits.failure_delay.max(at_least), fastrand::usize(..));
+    tokio::time::sleep(length.saturating_sub(since.elapsed())).await;
+}
+
+/// Whether the attempt has been counted, and waited for its turn, when the client was asked for its proof.
+fn is_begun(proof: &Proof) -> bool {
+    matches!(proof, Proof::Scram(_))
 }
 
 /// Lets somebody in when it is his turn. The reason for a refusal has been logged.
@@ -200,8 +238,10 @@ async fn try_to_admit(
     attempt: &Attempt,
 ) -> Result<Admitted, Refused> {
     let shared = &visitor.shared;
-    wait_for_turn(visitor, None, shared.throttle.address(visitor.client.ip(), Instant::now()))
-        .await?;
+    let is_begun = is_begun(&offered.proof);
+    if !is_begun {
+        wait_for_address(visitor).await?;
+    }
     let user = match shared.directory.canonical(&offered.user) {
         Ok(user) => user,
         Err(problem) => {
@@ -211,8 +251,9 @@ async fn try_to_admit(
         }
     };
     // Before the directory is asked: otherwise only names that exist would ever have to wait.
-    let turn = shared.throttle.user(&user, visitor.client.ip(), Instant::now());
-    wait_for_turn(visitor, Some(&user), turn).await?;
+    if !is_begun {
+        wait_for_user(visitor, &user).await?;
+    }
     let asked = ask(&user, offered, visitor, client, attempt).await;
     match asked {
         Ok(entered) => Ok(Admitted { user, entered }),
@@ -236,14 +277,7 @@ async fn ask(
 ) -> Result<Entered, Refused> {
     let shared = &visitor.shared;
     let protocol = visitor.listener.protocol;
-    let query = Query {
-        user: user.clone(),
-        protocol,
-        client_ip: Some(attempt.client_ip),
-        server_ip: attempt.server_ip,
-        server_name: attempt.server_name.clone(),
-        tls: attempt.tls,
-    };
+    let query = attempt.query(user, visitor);
     let route = match shared.directory.admit(&query, &offered.proof, attempt.number).await {
         Ok(Verdict::Admit(route)) => route,
         Ok(Verdict::Refused(refused)) => {
@@ -274,6 +308,18 @@ async fn ask(
             Err(Refused { said: failure.said, ..failure.reason.into() })
         }
     }
+}
+
+/// Waits until it is the turn of the client's address.
+pub(crate) async fn wait_for_address(visitor: &Visitor) -> Result<(), Refused> {
+    let turn = visitor.shared.throttle.address(visitor.client.ip(), Instant::now());
+    wait_for_turn(visitor, None, turn).await
+}
+
+/// Waits until it is a user's turn.
+pub(crate) async fn wait_for_user(visitor: &Visitor, user: &CanonicalUser) -> Result<(), Refused> {
+    let turn = visitor.shared.throttle.user(user, visitor.client.ip(), Instant::now());
+    wait_for_turn(visitor, Some(user), turn).await
 }
 
 /// Waits as long as a login that comes too early has to.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here blocks the thread that asks.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -31,6 +32,18 @@ pub struct PasswordSettings {
     pub remember_for: Duration,
     /// How many are known at most; zero for none. 100,000, which take about 20 MB.
     pub remember_most: usize,
+    /// The iterations that SCRAM shows for names that nobody has. 4096, which `doveadm pw` and PostgreSQL take.
+    pub scram_iterations: NonZeroU32,
+}
+
+impl PasswordSettings {
+    /// Reads a stored password within the limits.
+    ///
+    /// # Errors
+    /// [`Unusable`] if it cannot be used.
+    pub fn read(&self, stored: &Secret) -> Result<Stored, Unusable> {
+        Stored::read(stored, self.default_scheme, self.plain, &self.limits)
+    }
 }
 
 impl Default for PasswordSettings {
@@ -42,6 +55,7 @@ impl Default for PasswordSettings {
             pool: PoolSettings::default(),
             remember_for: Duration::from_secs(60),
             remember_most: 100_000,
+            scram_iterations: NonZeroU32::MIN.saturating_add(4095),
         }
     }
 }
@@ -73,15 +87,6 @@ impl Passwords {
         }
     }
 
-    /// Reads a stored password within the limits, for those who want its verifier for SCRAM.
-    ///
-    /// # Errors
-    /// [`Unusable`] if it cannot be used.
-    pub fn read(&self, stored: &Secret) -> Result<Stored, Unusable> {
-        let PasswordSettings { default_scheme, plain, limits, .. } = &self.settings;
-        Stored::read(stored, *default_scheme, *plain, limits)
-    }
-
     /// Forgets that a user's password was right: the next one is computed. Whoever learns that something of the
     /// user changed calls this.
     pub fn forget(&self, user: &CanonicalUser) {
@@ -99,7 +104,7 @@ impl Passwords {
         stored: &Secret,
         offered: &Secret,
     ) -> Result<bool, CannotSay> {
-        let read = self.read(stored)?;
+        let read = self.settings.read(stored)?;
         if read.is_cheap() {
             return Ok(read.is(offered)?);
         }

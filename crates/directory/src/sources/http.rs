@@ -44,6 +44,16 @@ pub enum HttpContract {
     },
 }
 
+impl HttpContract {
+    /// Whether the server judges passwords.
+    pub fn judges(self) -> bool {
+        match self {
+            Self::Json { judges, .. } => judges,
+            Self::Nginx { .. } => true,
+        }
+    }
+}
+
 /// How a question is sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum HttpMethod {
@@ -92,10 +102,7 @@ impl Remote for Http {
     }
 
     fn judges(&self) -> bool {
-        match self.contract {
-            HttpContract::Json { judges, .. } => judges,
-            HttpContract::Nginx { .. } => true,
-        }
+        self.contract.judges()
     }
 
     fn ask(&self, question: Question) -> Answering<'_> {

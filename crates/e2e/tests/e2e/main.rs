@@ -35,6 +35,7 @@ mod privileges;
 mod program;
 mod relay;
 mod right_door;
+mod scram;
 mod sources;
 mod stopping;
 mod tls;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         failures::cases(),
         sources::cases(),
         passwords::cases(),
+        scram::cases(),
         dying::cases(),
         descriptors::cases(),
         hung::cases(),

@@ -30,7 +30,7 @@ const UNCHECKED: [&str; 14] = [
 ];
 
 /// `doveadm pw`, without any configuration.
-fn doveadm(arguments: &[&str]) -> String {
+pub(crate) fn doveadm(arguments: &[&str]) -> String {
     let peer = peers::ensure(Peer::Dovecot).unwrap();
     let mut command: Command = peer.command("usr/bin/doveadm").unwrap();
     let output = command.args(["-O", "pw"]).args(arguments).output().unwrap();

@@ -40,7 +40,8 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     pool::unused(&file.pools, &sources, reader);
     between::passwords(file, &backends, &sources, reader);
     between::tokens(file, &backends, reader);
-    between::certificates(file, &backends, reader);
+    between::unforwardable(file, &backends, reader);
+    between::scram(file, &sources, reader);
     between::loops(&backends, &listeners, reader);
     stores::stores(file, &backends, reader);
     access::foresee(file, around, reader);

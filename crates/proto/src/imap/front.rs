@@ -14,7 +14,6 @@ use super::syntax::{Announced, Command, Framed, Framer, Words};
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
     Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, Welcome, is_http, is_loop, line_limit,
-    why_unproven,
 };
 use crate::identity::{Claims, ClientId};
 use crate::outbox::Outbox;
@@ -287,9 +286,9 @@ impl Front {
             }
             Outcome::Done(credentials) => self.ask(&tag, credentials),
             Outcome::NotBase64 => self.reply(&tag, "BAD Invalid base64"),
-            Outcome::Unproven { user, is_decoy } => {
+            Outcome::Unproven { user, reason } => {
                 self.state = State::Refusing { tag };
-                self.out.event(Event::Unproven { user, reason: why_unproven(is_decoy) });
+                self.out.event(Event::Unproven { user, reason });
                 true
             }
             Outcome::Unusable => self.refuse_ourselves(&tag, Reason::ClientBadCredentials),

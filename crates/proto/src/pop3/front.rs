@@ -12,7 +12,6 @@ use super::capability;
 use crate::buffer::{Buffer, Line, first_line};
 use crate::front::{
     Answer, Event, Privacy, Said, Settings, TLS_HANDSHAKE, is_http, is_loop, line_limit,
-    why_unproven,
 };
 use crate::identity::Claims;
 use crate::outbox::Outbox;
@@ -227,9 +226,9 @@ impl Front {
             }
             Outcome::Done(credentials) => self.ask(credentials),
             Outcome::NotBase64 => self.err("Invalid base64"),
-            Outcome::Unproven { user, is_decoy } => {
+            Outcome::Unproven { user, reason } => {
                 self.state = State::Refusing;
-                self.out.event(Event::Unproven { user, reason: why_unproven(is_decoy) });
+                self.out.event(Event::Unproven { user, reason });
                 true
             }
             Outcome::Unusable => self.refuse_ourselves(Reason::ClientBadCredentials),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{Mechanism, Mechanisms, Protocol, Refusal, Secret, Token, UserName};
+use model::{Mechanism, Mechanisms, Protocol, Reason, Refusal, Secret, Token, UserName};
 use proto::back::{self, Back, How, Login, Tls, Whose};
 use proto::front::{self, Front, Limits, Privacy, Said, Text, Welcome};
 use proto::identity::{ClientId, Identity, SessionName, Transport};
@@ -229,14 +229,14 @@ fn front_answer(text: &str) -> front::Answer {
 
 /// What is stored for a user with this password, or a decoy.
 fn given(password: &str) -> Given {
-    let (password, is_decoy) = match password.strip_prefix("decoy ") {
-        Some(password) => (password, true),
-        None => (password, false),
+    let (password, unprovable) = match password.strip_prefix("decoy ") {
+        Some(password) => (password, Some(Reason::UnknownUser)),
+        None => (password, None),
     };
     // The salt of RFC 7677 section 3.
     let salt = b"[m\x99h\x9d\x125\x8e\xec\xa0K\x14\x126\xfa\x81";
     let verifier = Verifier::of(&Secret::new(password).unwrap(), salt, 4096).unwrap();
-    Given { verifier, nonce: Nonce::of(*b"eighteen bytes and"), is_decoy }
+    Given { verifier, nonce: Nonce::of(*b"eighteen bytes and"), unprovable }
 }
 
 fn back_answer(text: &str) -> back::Answer {

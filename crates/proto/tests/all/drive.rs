@@ -29,7 +29,7 @@ impl Shown for front::Event {
                 let proof = match &credentials.proof {
                     Proof::Certificate => "certificate".to_owned(),
                     Proof::Password(secret) => format!("\"{}\"", secret.reveal().escape_ascii()),
-                    Proof::Scram => "proven".to_owned(),
+                    Proof::Scram(_) => "proven".to_owned(),
                     Proof::Token(token) => {
                         format!("token \"{}\"", token.secret().reveal().escape_ascii())
                     }

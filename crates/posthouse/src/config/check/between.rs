@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use ::directory::SourceSettings;
+use ::directory::{Gives, SourceSettings};
 use backends::LoginMode;
 use model::{Host, Mechanism};
 
@@ -20,17 +20,46 @@ fn mechanisms(file: &File) -> impl Iterator<Item = &At<Mechanism>> {
     listeners.filter_map(|at| at.value.mechanisms.value()).flat_map(|listed| &listed.0)
 }
 
-/// A certificate proves the user to us only: to a back end that judges by itself there is nothing to show.
-pub(super) fn certificates(file: &File, backends: &[Checked], reader: &mut Reader<'_>) {
+/// A certificate, or SCRAM, proves the user to us only: to a back end that judges by itself there is nothing to
+/// show.
+pub(super) fn unforwardable(file: &File, backends: &[Checked], reader: &mut Reader<'_>) {
     let Some(forwards) = backends.iter().find_map(|backend| backend.forwards.as_ref()) else {
         return;
     };
-    for at in mechanisms(file).filter(|at| at.value == Mechanism::External) {
-        let title = "who logs in by certificate leaves nothing that could be forwarded";
+    for at in mechanisms(file) {
+        let how = match at.value {
+            Mechanism::External => "certificate",
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => "SCRAM",
+            _ => continue,
+        };
+        let title = format!("who logs in by {how} leaves nothing that could be forwarded");
         let help = "all back ends need another login mode: \"master\", \"authzid\", \"password\" or \
                     \"trusted\"";
         let mistake = Mistake::error(&at.span, title).help(help);
         reader.note(mistake.other(forwards, "this one has login = \"forward\""));
+    }
+}
+
+/// SCRAM is judged by a verifier, and who has none could not log in by a program that prefers SCRAM.
+pub(super) fn scram(file: &File, sources: &[SourceSettings], reader: &mut Reader<'_>) {
+    let completed = || sources.iter().any(|other| other.gives == Gives::Attributes && other.scram);
+    let has_none = |source: &&SourceSettings| match source.gives {
+        _ if source.scram => false,
+        _ if source.kind.judges() || source.kind.may_hold_verifiers() => true,
+        Gives::Attributes => false,
+        Gives::Home => !completed(),
+    };
+    let Some(without) = sources.iter().find(has_none) else { return };
+    for at in mechanisms(file).filter(|at| at.value == Mechanism::ScramSha256) {
+        let name = &without.name;
+        let title = format!("source `{name}` is not declared to have verifiers for SCRAM");
+        let help = if without.kind.may_hold_verifiers() {
+            "write scram = true in it if all its passwords are stored as {SCRAM-SHA-256}"
+        } else {
+            "add a source with gives = \"attributes\" and scram = true, where all passwords are stored as \
+             {SCRAM-SHA-256}"
+        };
+        reader.note(Mistake::error(&at.span, title).help(help));
     }
 }
 

@@ -1,5 +1,7 @@
 //! `[passwords]`: how stored passwords are checked here.
 
+use std::num::NonZeroU32;
+
 use ::directory::passwords::{DefaultScheme, Limits, PasswordSettings, PlainText, PoolSettings};
 
 use crate::config::{
@@ -7,6 +9,9 @@ use crate::config::{
     mistake::Mistake,
     read::{Field, Reader},
 };
+
+/// Clients need not go on with fewer iterations of SCRAM-SHA-256 (RFC 7677 section 4).
+const FEWEST_ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(4095);
 
 /// More threads would only wait for each other.
 const MAX_THREADS: u32 = 255;
@@ -25,6 +30,7 @@ pub(super) fn passwords(
         pool: pool(table, default.pool, reader),
         remember_for: table.remember_for.or(default.remember_for),
         remember_most: count(&table.remember_most, default.remember_most),
+        scram_iterations: scram_iterations(table, default.scram_iterations, reader),
     }
 }
 
@@ -42,6 +48,23 @@ fn default_scheme(
         reader.note(mistake.help("write allow_plain = true too, or leave this out"));
     }
     DefaultScheme::Plain
+}
+
+fn scram_iterations(
+    table: &file::Passwords,
+    default: NonZeroU32,
+    reader: &mut Reader<'_>,
+) -> NonZeroU32 {
+    let Some(given) = table.scram_iterations.given() else { return default };
+    match NonZeroU32::new(given.value).filter(|number| *number >= FEWEST_ITERATIONS) {
+        Some(number) => number,
+        None => {
+            let title = format!("a number from {FEWEST_ITERATIONS} is expected here");
+            let help = "clients refuse fewer (RFC 7677 section 4)";
+            reader.note(Mistake::error(&given.span, title).help(help));
+            default
+        }
+    }
 }
 
 fn limits(table: &file::Passwords, default: Limits) -> Limits {

@@ -112,6 +112,7 @@ fn source(
         on_error: on_error(common, gives, reader),
         keys: keys(&common.keys, reader),
         verify: common.verify.value() == Some(&file::Verify::Directory),
+        scram: scram(common, &kind, reader),
         cache: cache(common.cache.given(), &kind, reader),
         ..SourceSettings::new(name, kind)
     })
@@ -141,6 +142,18 @@ fn on_error(common: &file::Common, gives: Gives, reader: &mut Reader<'_>) -> OnE
         reader.note(Mistake::error(&given.span, title).help(help));
     }
     OnError::Continue
+}
+
+fn scram(common: &file::Common, kind: &SourceKind, reader: &mut Reader<'_>) -> bool {
+    let given = common.scram.given().filter(|given| given.value);
+    if let Some(given) = given
+        && !kind.may_hold_verifiers()
+    {
+        let title = "this source has no verifiers for SCRAM";
+        let help = "only what gives `password_hash` has: a TOML file, or a server asked with JSON";
+        reader.note(Mistake::error(&given.span, title).help(help));
+    }
+    given.is_some()
 }
 
 fn keys(field: &Field<Listed<Template>>, reader: &mut Reader<'_>) -> Keys {
@@ -221,10 +234,10 @@ fn try_file(
         | SourceShape::Table(_) => return,
     };
     let Some(file) = file.given() else { return };
-    // A chain without the table touches no state.
+    // A chain without the table and without SCRAM touches no state.
     let alone = Settings {
         rules: rules.clone(),
-        chain: vec![SourceSettings { gives: Gives::Home, ..source.clone() }],
+        chain: vec![SourceSettings { gives: Gives::Home, scram: false, ..source.clone() }],
         backends: backends.iter().map(Checked::known).collect(),
         pools: Pools::default(),
         state: PathBuf::new(),

@@ -30,6 +30,8 @@ table! {
         "tag" = tag: String,
         /// Who judges passwords.
         "verify" = verify: Verify,
+        /// Whether its passwords are stored as verifiers of SCRAM-SHA-256.
+        "scram" = scram: bool,
         /// How long its answers count.
         "cache" = cache: Cache,
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use aws_lc_rs::{digest, hmac, pbkdf2};
-use model::Secret;
+use model::{Secret, StoredKey};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -93,6 +93,11 @@ impl Verifier {
         let (stored, server) = (keys.stored_key(), &*keys.server_key);
         // Both, so that half a verifier is none.
         (stored.ct_eq(&self.stored_key) & server.ct_eq(&*self.server_key)).into()
+    }
+
+    /// Whether a proof was checked against this verifier's key.
+    pub fn has_key(&self, key: &StoredKey) -> bool {
+        StoredKey::new(self.stored_key).matches(key)
     }
 
     /// The salt.

@@ -4,7 +4,7 @@
 //! fails.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use model::UserName;
+use model::{Reason, StoredKey, UserName};
 use subtle::ConstantTimeEq;
 
 use super::keys::{Key, Verifier, hash, mac, xor};
@@ -17,8 +17,8 @@ pub struct Given {
     pub verifier: Verifier,
     /// Our part of the nonce.
     pub nonce: Nonce,
-    /// Whether nobody has the name, so that no proof is right.
-    pub is_decoy: bool,
+    /// Why no proof is right, whatever it is: nobody has the name, or whoever has it may not log in.
+    pub unprovable: Option<Reason>,
 }
 
 /// Which mechanism the client has chosen.
@@ -34,11 +34,11 @@ pub(in super::super) enum Chosen {
 pub(in super::super) enum Heard {
     /// The message is not what it has to be, or somebody between us has changed what was offered.
     Malformed,
-    /// The client has proved that it knows the password. This is our own proof; the client's answer to it is
-    /// empty.
-    Proven { user: UserName, proof: String },
-    /// The client has not proved anything; nobody has the name if `is_decoy`.
-    Unproven { user: UserName, is_decoy: bool },
+    /// The client has proved that it knows the password of `key`. `proof` is our own; the client's answer to it
+    /// is empty.
+    Proven { user: UserName, key: StoredKey, proof: String },
+    /// The client has not proved anything.
+    Unproven { user: UserName, reason: Reason },
     /// The owner has to give this user's verifier.
     Wanted(UserName),
 }
@@ -138,11 +138,15 @@ impl Challenged {
         let said = format!("{},{}", self.so_far, last.without_proof);
         let signature = mac(verifier.stored_key(), said.as_bytes());
         let proven = hash(&xor(proof, &signature)).ct_eq(verifier.stored_key());
-        let is_decoy = self.given.is_decoy;
-        if !bool::from(proven) || is_decoy {
-            return Some(Heard::Unproven { user: self.user, is_decoy });
+        if let Some(reason) = self.given.unprovable {
+            return Some(Heard::Unproven { user: self.user, reason });
+        }
+        if !bool::from(proven) {
+            return Some(Heard::Unproven { user: self.user, reason: Reason::WrongPassword });
         }
         let ours = mac(verifier.server_key(), said.as_bytes());
-        Some(Heard::Proven { user: self.user, proof: format!("v={}", STANDARD.encode(ours)) })
+        let key = StoredKey::new(*verifier.stored_key());
+        let proof = format!("v={}", STANDARD.encode(ours));
+        Some(Heard::Proven { user: self.user, key, proof })
     }
 }

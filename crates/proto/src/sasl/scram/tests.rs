@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use model::{CanonicalUser, Secret, UserName};
+use model::{CanonicalUser, Reason, Secret, UserName};
 use proptest::prelude::*;
 
 use super::server::{Chosen, Heard, Server};
@@ -28,7 +28,7 @@ fn verifier(password: &str) -> Verifier {
 
 fn given(password: &str) -> Given {
     let nonce = Nonce::known("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
-    Given { verifier: verifier(password), nonce, is_decoy: false }
+    Given { verifier: verifier(password), nonce, unprovable: None }
 }
 
 fn client(password: &str, binding: Binding) -> Client {
@@ -83,7 +83,7 @@ fn another_password_and_a_decoy_prove_nothing() {
     let unable = || client("pencil", Binding::Unable);
     assert_eq!(exchange(unable(), server(), given("pencil")), Some((true, true)));
     assert_eq!(exchange(unable(), server(), given("other")), Some((false, false)));
-    let decoy = Given { is_decoy: true, ..given("pencil") };
+    let decoy = Given { unprovable: Some(Reason::UnknownUser), ..given("pencil") };
     assert_eq!(exchange(unable(), server(), decoy), Some((false, false)));
 }
 
