@@ -3,6 +3,7 @@
 mod backend;
 mod check;
 mod failure;
+mod import;
 mod output;
 mod reach;
 mod session;
@@ -79,6 +80,9 @@ enum Command {
     /// Look at the sessions, and end them.
     #[command(subcommand)]
     Session(session::Session),
+    /// Print another program's configuration as one for Posthouse, with a comment for each thing that differs.
+    #[command(subcommand)]
+    Import(import::Import),
     /// Print the version.
     Version,
 }
@@ -121,6 +125,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Session(act) => session::act(&common.quietly(Purpose::Act)?, act, output),
         Command::Source(act) => source::act(&common.quietly(Purpose::Act)?, &act, output),
         Command::Cache(act) => source::cache(&common.quietly(Purpose::Act)?, act, output),
+        Command::Import(what) => import::import(&what, output),
         Command::Version => version::version(output),
     }
 }

@@ -212,7 +212,7 @@ pub(crate) fn load(path: &Path, around: &Surroundings<'_>) -> Result<(Config, Mi
 }
 
 /// Checks the configuration in a text; `folder` is where relative paths count from.
-fn parse(
+pub(crate) fn parse(
     source: &str,
     path: &Path,
     folder: &Path,
