@@ -16,7 +16,7 @@ use crate::{
     decoys::{DecoyKeyError, Decoys},
     holds::{Held, Holds},
     judge::{Judge, Judgement},
-    placement::{Placed, Placement, Wanted},
+    placement::{Living, Placed, Placement, Wanted},
     sources::{Around, Asking, CannotSay, Found, Offer},
 };
 
@@ -376,6 +376,14 @@ impl Directory {
     /// What is kept of pools and holds; none without a state folder.
     pub(crate) fn kept(&self) -> Option<&Placement> {
         self.placement.as_deref()
+    }
+
+    /// From now on nobody gets a first home on a back end of which `living` says that it is dead. Whoever has a
+    /// home is always looked for there.
+    pub fn place_on_the_living(&self, living: Living) {
+        if let Some(placement) = &self.placement {
+            placement.watch(living);
+        }
     }
 
     /// Who is held.

@@ -33,7 +33,8 @@ pub use holds::{Held, Holds, Passage};
 pub use http::{HttpField, HttpServer, InvalidField, InvalidUrl, Url};
 pub use lines::LineProblem;
 pub use placement::{
-    Added, MemberView, PlaceBy, PlaceRefused, Placed, Policy, PoolSettings, PoolView, Pools, Share,
+    Added, Living, MemberView, PlaceBy, PlaceRefused, Placed, Policy, PoolSettings, PoolView,
+    Pools, Share,
 };
 pub use query::{DependsOn, InvalidTemplate, Keys, Placeholder, Query, Template};
 pub use rules::{BadName, InvalidRules, Rewrite, RuleSettings, Rules, StripDomain};

@@ -6,7 +6,10 @@
 mod choice;
 mod pools;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use aws_lc_rs::rand;
 use model::{BackendName, CanonicalUser};
@@ -101,9 +104,19 @@ pub(crate) struct Placement {
     backends: Arc<Backends>,
     cluster: [u8; 16],
     pools: Pools,
+    living: OnceLock<Living>,
 }
 
+/// Says whether a back end may get users who have no home yet.
+pub type Living = Arc<dyn Fn(&BackendName) -> bool + Send + Sync>;
+
 impl Placement {
+    /// From now on nobody gets a first home on a back end of which `living` says that it is dead.
+    pub(crate) fn watch(&self, living: Living) {
+        // There is one daemon in a process, and it says so once.
+        let _ = self.living.set(living);
+    }
+
     /// Says where a mailbox is, if that can be said without writing. It takes microseconds.
     pub(crate) fn find(&self, wanted: &Wanted) -> Result<Option<Placed>, CannotSay> {
         let seen = self.see(wanted)?;
@@ -232,8 +245,16 @@ impl Placement {
     fn choose(&self, wanted: &Wanted, seen: &Seen) -> Result<BackendName, CannotSay> {
         let pool = &*seen.mailbox.pool;
         let policy = self.pools.of(pool).map_or(Policy::Weighted, |pool| pool.policy);
-        let candidates =
+        let mut candidates =
             self.candidates(pool, wanted.tag.as_deref()).map_err(CannotSay::by_store)?;
+        if let Some(living) = self.living.get() {
+            let any = !candidates.is_empty();
+            candidates.retain(|(backend, _)| living(backend));
+            if any && candidates.is_empty() {
+                let detail = format!("no back end of the pool `{pool}` lives that could take him");
+                return Err(CannotSay::unavailable(detail));
+            }
+        }
         let loads = match policy {
             Policy::FewestUsers => self.store.loads(pool).map_err(CannotSay::by_store)?,
             Policy::Weighted => Vec::new(),

@@ -95,6 +95,8 @@ async fn run(
         own: config.addresses(),
         state: config.state.clone(),
     })?;
+    let living = Arc::clone(&backends);
+    directory.place_on_the_living(Arc::new(move |name| !living.is_down(name)));
     let socket = control::open(&config.state, &lock)?;
     let serving = proxy::serve(bound, &settings, Arc::clone(&directory), Arc::clone(&backends));
     let proxy = Arc::new(serving.map_err(|error| Failure::new(format!("listening: {error}")))?);

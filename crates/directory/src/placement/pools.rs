@@ -3,7 +3,10 @@
 //!
 //! Nothing here is on the way of a login.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use model::BackendName;
 
@@ -168,7 +171,7 @@ impl Placement {
         };
         let any = pools.pools.first().map_or_else(|| "".into(), |pool| Arc::clone(&pool.name));
         let cluster = store.cluster_key().map_err(of(&any))?;
-        let placement = Self { store, backends, cluster, pools };
+        let placement = Self { store, backends, cluster, pools, living: OnceLock::new() };
         for pool in &placement.pools.pools {
             let name = &pool.name;
             let stored = match placement.store.pool(name).map_err(of(name))? {

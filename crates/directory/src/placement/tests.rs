@@ -6,6 +6,7 @@ use std::{
 };
 
 use model::{BackendName, UserName};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -85,6 +86,28 @@ fn wanted(name: &str, pool: &str) -> Wanted {
 
 fn home(placement: &Placement, wanted: &Wanted) -> String {
     placement.settle(wanted).unwrap().backend.unwrap().to_string()
+}
+
+#[test]
+fn a_dead_back_end_gets_no_new_users_and_keeps_those_that_it_has() {
+    let (_folder, placement) = opened();
+    let names: Vec<String> = (0..60).map(|number| format!("user{number}")).collect();
+    let before: Vec<_> =
+        names.iter().map(|name| home(&placement, &wanted(name, "users"))).collect();
+    assert!(before.contains(&"b".to_owned()));
+    let dead = Arc::new(Mutex::new(vec!["b".to_owned()]));
+    let known = Arc::clone(&dead);
+    placement.watch(Arc::new(move |name| !known.lock().contains(&name.to_string())));
+    let after: Vec<_> = names.iter().map(|name| home(&placement, &wanted(name, "users"))).collect();
+    assert_eq!(before, after);
+    for number in 0..60 {
+        let new = home(&placement, &wanted(&format!("new{number}"), "users"));
+        assert_ne!(new, "b");
+    }
+    dead.lock().extend(["a", "c"].map(str::to_owned));
+    let nowhere = placement.settle(&wanted("another", "users")).unwrap_err();
+    assert_eq!(nowhere.reason, model::Reason::DirectoryUnavailable);
+    assert_eq!(home(&placement, &wanted("user1", "users")), before[1]);
 }
 
 #[test]
