@@ -44,6 +44,10 @@ pub use sources::{
     cdb::CdbSettings,
     file::{FileFormat, FileProblem, FileSettings, Problems},
     http::{HttpContract, HttpMethod, HttpSettings},
+    ldap::{
+        InvalidFilter, LdapField, LdapFilter, LdapLogin, LdapScope, LdapSettings, LdapTls,
+        LdapUsers,
+    },
     regex::{InvalidRule, RegexFormat, RegexRule, RegexRules, RegexSettings},
     r#static::StaticSettings,
 };

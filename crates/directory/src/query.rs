@@ -189,6 +189,25 @@ impl Template {
         text
     }
 
+    /// The text with the same value for all placeholders, to see whether it is well-formed then.
+    pub(crate) fn filled_with(&self, value: &str) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(fixed) => fixed.clone(),
+            Piece::Value(_) => value.to_owned(),
+        };
+        self.0.iter().map(piece).collect()
+    }
+
+    /// Of a list with commas, the last members that are the same for all questions; none if the last one is not.
+    pub(crate) fn fixed_end(&self) -> Option<&str> {
+        let Some(Piece::Text(text)) = self.0.last() else { return None };
+        if self.0.len() == 1 {
+            return Some(text);
+        }
+        let end = text.split_once(',').map(|(_, end)| end.trim_start());
+        end.filter(|end| !end.is_empty())
+    }
+
     /// The placeholders in it.
     pub fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
         self.0.iter().filter_map(|piece| match piece {
@@ -287,6 +306,16 @@ mod tests {
     #[test]
     fn only_values_are_escaped() {
         assert_eq!(rendered("(*={user})", "a*b"), "(*=a\\2ab)");
+    }
+
+    #[test]
+    fn the_end_of_a_list_is_what_is_the_same_for_all() {
+        let end = |text: &str| text.parse::<Template>().unwrap().fixed_end().map(str::to_owned);
+        assert_eq!(end("uid={user},ou=people, o=x").as_deref(), Some("ou=people, o=x"));
+        assert_eq!(end("ou={domain}.mail,o=x").as_deref(), Some("o=x"));
+        assert_eq!(end("o=x").as_deref(), Some("o=x"));
+        assert_eq!(end("o={domain}"), None);
+        assert_eq!(end("o={domain}.x"), None);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use model::BackendName;
 
 use crate::{
     CacheSettings, CdbSettings, FileFormat, FileSettings, HttpContract, HttpSettings, Keys,
-    KnownBackend, Pools, RegexSettings, Rules, StaticSettings, passwords::PasswordSettings,
+    KnownBackend, LdapField, LdapSettings, Pools, RegexSettings, Rules, StaticSettings,
+    passwords::PasswordSettings,
 };
 
 /// All that the directory has to know, from the configuration.
@@ -117,6 +118,8 @@ pub enum SourceKind {
     Http(HttpSettings),
     /// Ordered rules.
     Regex(RegexSettings),
+    /// A directory behind LDAP.
+    Ldap(Box<LdapSettings>),
     /// One answer for everybody.
     Static(StaticSettings),
     /// The embedded store in the state folder.
@@ -127,7 +130,7 @@ impl SourceKind {
     /// Whether it is asked over a network, so that what it says is remembered.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Http(_) => true,
+            Self::Http(_) | Self::Ldap(_) => true,
             Self::Cdb(_)
             | Self::File(_)
             | Self::Hash
@@ -147,6 +150,7 @@ impl SourceKind {
         match self {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Http(http) => matches!(http.contract, HttpContract::Json { .. }),
+            Self::Ldap(ldap) => ldap.reads(LdapField::PasswordHash),
             Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) | Self::Table => false,
         }
     }
@@ -155,6 +159,7 @@ impl SourceKind {
     pub fn judges(&self) -> bool {
         match self {
             Self::Http(http) => http.contract.judges(),
+            Self::Ldap(ldap) => ldap.bind,
             Self::Cdb(_)
             | Self::File(_)
             | Self::Hash
@@ -169,6 +174,9 @@ impl SourceKind {
         match self {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) => false,
+            Self::Ldap(ldap) => {
+                ldap.bind || ldap.reads(LdapField::Password) || ldap.reads(LdapField::PasswordHash)
+            }
             Self::Http(_) | Self::Table => true,
         }
     }

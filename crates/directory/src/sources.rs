@@ -8,6 +8,7 @@ pub(crate) mod fields;
 pub(crate) mod file;
 mod held;
 pub(crate) mod http;
+pub(crate) mod ldap;
 pub(crate) mod regex;
 pub(crate) mod r#static;
 pub(crate) mod table;
@@ -224,6 +225,10 @@ impl Source {
             SourceKind::Http(http) => {
                 let http = Arc::new(http::Http::new(http, Arc::clone(&around.backends))?);
                 Ok(Self::remote(settings, |_| http))
+            }
+            SourceKind::Ldap(ldap) => {
+                let ldap = Arc::new(ldap::Ldap::new(ldap.as_ref().clone())?);
+                Ok(Self::remote(settings, |_| ldap))
             }
             SourceKind::Regex(rules) => Ok(Self::Regex(regex::Regex::open(rules)?)),
             SourceKind::Static(fixed) => {

@@ -13,6 +13,7 @@ use testkit::servers::{
     Service,
     cyrus::{Cyrus, CyrusOptions},
     dovecot::{Dovecot, DovecotOptions, MailFormat},
+    slapd::Slapd,
 };
 
 use crate::secrets::password;
@@ -23,6 +24,7 @@ pub struct House {
     maildir: OnceLock<Dovecot>,
     sdbox: OnceLock<Dovecot>,
     cyrus: OnceLock<Cyrus>,
+    slapd: OnceLock<Slapd>,
     users: AtomicU32,
 }
 
@@ -72,6 +74,11 @@ impl House {
 
     fn cyrus(&self) -> &Cyrus {
         self.cyrus.get_or_init(|| Cyrus::start(&CyrusOptions::default()).unwrap())
+    }
+
+    /// The directory of users, which no test stops.
+    pub fn slapd(&self) -> &Slapd {
+        self.slapd.get_or_init(|| Slapd::start("").unwrap())
     }
 
     /// The port of a service.

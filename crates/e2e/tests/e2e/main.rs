@@ -24,6 +24,7 @@ mod identity;
 mod injection;
 mod introductions;
 mod lab;
+mod ldap;
 mod limits;
 mod log;
 mod logins;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         introductions::cases(),
         failures::cases(),
         sources::cases(),
+        ldap::cases(),
         passwords::cases(),
         scram::cases(),
         dying::cases(),

@@ -155,6 +155,7 @@ fn source(source: &directory::SourceSettings) -> SourceLine {
         SourceKind::File(file) => ("file", Some(file.path.display().to_string())),
         SourceKind::Hash => ("hash", None),
         SourceKind::Http(http) => ("http", Some(http.server.url.origin())),
+        SourceKind::Ldap(ldap) => ("ldap", Some(ldap_servers(ldap))),
         SourceKind::Regex(regex) => ("regex", Some(rules(&regex.rules))),
         SourceKind::Static(answer) => ("static", Some(answer.answer.to_string())),
         SourceKind::Table => ("table", None),
@@ -174,6 +175,12 @@ fn pool(pool: &directory::PoolSettings) -> PoolLine {
         policy: pool.policy.word(),
         backends: pool.members.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Whom it asks, and as whom. Never a password.
+fn ldap_servers(ldap: &directory::LdapSettings) -> String {
+    let servers: Vec<_> = ldap.servers.iter().map(ToString::to_string).collect();
+    format!("{} as {}", servers.join(" "), ldap.login)
 }
 
 fn rules(rules: &RegexRules) -> String {

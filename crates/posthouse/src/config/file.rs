@@ -2,6 +2,7 @@
 //! here decides what follows from them; `check` does.
 
 mod http;
+mod ldap;
 mod pool;
 mod source;
 
@@ -18,6 +19,7 @@ use toml::{Spanned, de::DeValue};
 use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table};
 
 pub(super) use self::http::{Contract, HttpSource, Method, header};
+pub(super) use self::ldap::{LdapAttributes, LdapScopeWord, LdapSource};
 pub(super) use self::pool::{PlaceWord, PolicyWord, Pool};
 pub(super) use self::source::{
     Cache, Common, Gives, OnError, RegexFormat, RegexRule, RegexSource, SOURCE_WORDS, Source,
@@ -389,6 +391,13 @@ impl Read for ListenAddress {
                           \"0.0.0.0:993\" or \"127.0.0.1\""),
             }
         })
+    }
+}
+
+/// A host, and perhaps its port.
+impl Read for HostPort {
+    fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parsed(value, "a host with or without a port", str::parse)
     }
 }
 

@@ -149,6 +149,7 @@ fn every_key_of_the_configuration_is_explained() {
         include_str!("file.rs"),
         include_str!("file/source.rs"),
         include_str!("file/http.rs"),
+        include_str!("file/ldap.rs"),
         include_str!("file/pool.rs"),
     ]
     .concat();

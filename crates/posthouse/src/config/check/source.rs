@@ -1,6 +1,7 @@
 //! `[[directory]]`: what is asked where a user's mail is.
 
 mod http;
+mod ldap;
 mod regex;
 
 use std::{ops::Range, path::PathBuf};
@@ -95,6 +96,7 @@ fn source(
             SourceKind::File(FileSettings::new(needed(at, &table.file, "users.map", reader)?))
         }
         SourceShape::Http(table) => http::server(at, table, purpose, reader)?,
+        SourceShape::Ldap(table) => ldap::ldap(at, table, purpose, reader)?,
         SourceShape::Regex(table) => {
             SourceKind::Regex(regex::settings(at, table, backends, reader)?)
         }
@@ -150,7 +152,8 @@ fn scram(common: &file::Common, kind: &SourceKind, reader: &mut Reader<'_>) -> b
         && !kind.may_hold_verifiers()
     {
         let title = "this source has no verifiers for SCRAM";
-        let help = "only what gives `password_hash` has: a TOML file, or a server asked with JSON";
+        let help =
+            "only what gives `password_hash` has: a TOML file, LDAP, or a server asked with JSON";
         reader.note(Mistake::error(&given.span, title).help(help));
     }
     given.is_some()
@@ -230,6 +233,7 @@ fn try_file(
         SourceShape::Regex(table) => &table.file,
         SourceShape::Hash(_)
         | SourceShape::Http(_)
+        | SourceShape::Ldap(_)
         | SourceShape::Static(_)
         | SourceShape::Table(_) => return,
     };

@@ -6,7 +6,7 @@ use ::directory::Template;
 use model::BackendName;
 use toml::{Spanned, de::DeValue};
 
-use super::{HttpSource, words};
+use super::{HttpSource, LdapSource, words};
 use crate::config::read::{Field, Keyed, Listed, Literally, Read, Reader, Tables, table};
 
 table! {
@@ -193,6 +193,7 @@ kinds! {
     "file" = File(FileSource),
     "hash" = Hash(NothingToSet),
     "http" = Http(HttpSource),
+    "ldap" = Ldap(LdapSource),
     "regex" = Regex(RegexSource),
     "static" = Static(StaticSource),
     "table" = Table(NothingToSet),
@@ -205,6 +206,7 @@ impl SourceShape {
             Self::Cdb(table) => vec![&table.file],
             Self::File(table) => vec![&table.file],
             Self::Http(table) => vec![&table.ca_file, &table.certificate, &table.key],
+            Self::Ldap(table) => vec![&table.ca_file, &table.certificate, &table.key],
             Self::Regex(table) => vec![&table.file],
             Self::Hash(_) | Self::Static(_) | Self::Table(_) => Vec::new(),
         }
