@@ -257,11 +257,20 @@ fn a_changed_password_is_refused_at_once() {
 
 #[test]
 fn only_right_passwords_are_remembered_and_only_for_their_user() {
-    let passwords = Passwords::start(PasswordSettings::default()).unwrap();
+    let pool = PoolSettings { threads: 1, ..PoolSettings::default() };
+    let passwords =
+        Passwords::start(PasswordSettings { pool, ..PasswordSettings::default() }).unwrap();
     let stored = secret(bcrypt("hunter2"));
     let (right, wrong) = (secret("hunter2"), secret("hunter3"));
     let check = |name, offered| run(passwords.check(&user(name), &stored, offered));
-    let known = |name, offered| at_once(passwords.check(&user(name), &stored, offered));
+    // While the only thread is busy, only what is remembered is known.
+    let slow = secret("{SHA512-CRYPT}$6$rounds=200000$salt$x".to_owned() + &"y".repeat(85));
+    let known = |name, offered| {
+        let carol = user("carol");
+        let mut busy = pin!(passwords.check(&carol, &slow, &wrong));
+        assert!(busy.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        at_once(passwords.check(&user(name), &stored, offered))
+    };
     assert_eq!(check("alice", &wrong), Verdict::Wrong);
     assert_eq!(known("alice", &wrong), None);
     assert_eq!(check("alice", &right), Verdict::Right);
