@@ -159,6 +159,10 @@ fn learn(
         }
         Err(refused) if refused.reason.blame() == Blame::Backend => {
             backend.counters.failed(refused.reason, &refused.detail);
+            if refused.reason == Reason::BackendNoPort {
+                // We are short of something: nobody has asked it.
+                return None;
+            }
             if !was_not_answered(refused.reason) && refused.reason != Reason::BackendVerdict {
                 // It speaks, and has something against this login.
                 return permit.succeeded(now);
@@ -230,8 +234,12 @@ impl Backends {
             return Err(Failure::misconfigured(Some(first), SEVERAL_STORES));
         };
         let (lease, on) = self.stores.lease(store, &route.user, first.name());
-        let at = candidates.iter().position(|candidate| *candidate.name() == on).unwrap_or(0);
-        let mut candidate = candidates.get(at).unwrap_or(first);
+        let Some(mut candidate) = candidates.iter().find(|candidate| *candidate.name() == on)
+        else {
+            let detail =
+                "his other sessions are on a server of this store that this answer does not name";
+            return Err(Failure::misconfigured(Some(first), detail));
+        };
         let mut rest = others.iter().chain([first]).filter(|other| *other.name() != on);
         loop {
             let failure =
@@ -295,10 +303,11 @@ impl Backends {
             Failure { backend: Some(target.backend.clone()), reason, detail, said }
         };
         let now = std::time::Instant::now();
+        let health = backend.health.of(protocol);
         // A host that only an answer names lives by these settings, and is not this back end.
         let permit = match target.host {
             Some(_) => None,
-            None => match backend.health.permit(now) {
+            None => match health.permit(now) {
                 Some(permit) => Some(permit),
                 None => {
                     backend.counters.turned_away();
@@ -307,7 +316,7 @@ impl Backends {
                 }
             },
         };
-        let most = backend.health.share(backend.flights.most(), now);
+        let most = health.share(backend.flights.most(), now);
         let Some(_flight) = backend.flights.begin(target.host.as_ref(), most) else {
             if target.host.is_none() {
                 backend.counters.turned_away();
@@ -318,7 +327,7 @@ impl Backends {
         let entered = self.enter(backend, target, protocol, route, offered, client).await;
         if let Some(permit) = permit {
             let turn = learn(backend, permit, &entered, route, client);
-            backend.tell(turn);
+            backend.tell(protocol, turn);
         }
         entered.map_err(failure)
     }

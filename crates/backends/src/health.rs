@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::Reason;
+use model::{Protocol, Reason};
 use parking_lot::Mutex;
 
 /// How health is judged.
@@ -86,7 +86,27 @@ struct State {
     looks_failed: u32,
 }
 
-/// The health of one back end.
+/// The health of a back end by protocol: one service may be down while the other works.
+#[derive(Debug)]
+pub(crate) struct Healths {
+    imap: Health,
+    pop3: Health,
+}
+
+impl Healths {
+    pub(crate) fn new(settings: &HealthSettings) -> Self {
+        Self { imap: Health::new(settings.clone()), pop3: Health::new(settings.clone()) }
+    }
+
+    pub(crate) fn of(&self, protocol: Protocol) -> &Health {
+        match protocol {
+            Protocol::Imap => &self.imap,
+            Protocol::Pop3 => &self.pop3,
+        }
+    }
+}
+
+/// The health of one service of a back end.
 #[derive(Debug)]
 pub(crate) struct Health {
     settings: HealthSettings,
@@ -159,10 +179,7 @@ impl Health {
                 self.down(&mut state, self.settings.rest, now);
                 Some(Turn::Down)
             }
-            Condition::Down { rest, .. } => {
-                self.down(&mut state, self.longer(rest), now);
-                None
-            }
+            // When it is tried by a login again hangs on logins alone: a look may fail where they would not.
             _ => None,
         }
     }
@@ -284,7 +301,8 @@ fn find_partner(
 
 /// Whether a back end that fails so may have been told by then who the client is.
 fn knows_client(reason: Reason) -> bool {
-    !matches!(reason, Reason::BackendConnect | Reason::BackendName | Reason::BackendTls)
+    // A PROXY header goes before TLS.
+    !matches!(reason, Reason::BackendConnect | Reason::BackendName)
 }
 
 impl Permit<'_> {
@@ -433,6 +451,28 @@ mod tests {
             Some(Turn::Up)
         );
         assert_eq!(health.word(now), "returning");
+    }
+
+    #[test]
+    fn looks_that_fail_do_not_keep_a_login_from_trying() {
+        let (health, now) = (health(), Instant::now());
+        for _ in 0..3 {
+            health.looked(false, now);
+        }
+        assert!(health.is_down());
+        for second in 1..100 {
+            health.looked(false, now + SECOND * second);
+        }
+        let trial = health.permit(now + 100 * SECOND).unwrap();
+        assert_eq!(trial.succeeded(now + 100 * SECOND), Some(Turn::Up));
+    }
+
+    #[test]
+    fn a_client_that_a_proxy_header_may_have_told_of_counts_as_known() {
+        let (health, now) = (health(), Instant::now());
+        for user in 0..10 {
+            assert_eq!(fail(&health, met(1, user, Reason::BackendTls), now), None);
+        }
     }
 
     #[test]

@@ -15,7 +15,12 @@ mod status;
 mod stores;
 mod watch;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use model::{BackendName, Host, Protocol, Target};
 use transport::{
@@ -37,7 +42,7 @@ pub use stores::Lease;
 use crate::{
     capabilities::Capabilities,
     flights::Flights,
-    health::{Health, RetryBudget, Turn},
+    health::{Healths, RetryBudget, Turn},
     names::Names,
     status::Counters,
     stores::Stores,
@@ -53,6 +58,8 @@ pub struct Backends {
     retries: RetryBudget,
     stores: Stores,
     look_every: Duration,
+    /// The protocols that clients may come by.
+    served: OnceLock<Vec<Protocol>>,
 }
 
 /// One back end.
@@ -63,7 +70,7 @@ struct Backend {
     sources: Sources,
     counters: Counters,
     flights: Flights,
-    health: Health,
+    health: Healths,
     /// What leads here.
     itself: Target,
 }
@@ -91,7 +98,7 @@ impl Backends {
             let sources = Sources::new(settings.source_addresses.clone(), ports);
             let counters = Counters::default();
             let flights = Flights::new(settings.logins_at_once.unwrap_or(logins_at_once));
-            let health = Health::new(health_settings.clone());
+            let health = Healths::new(&health_settings);
             let itself = Target::backend(backend.clone());
             let prepared = Backend { settings, tls, sources, counters, flights, health, itself };
             table.insert(backend, Arc::new(prepared));
@@ -107,12 +114,14 @@ impl Backends {
             retries: RetryBudget::new(),
             stores: Stores::default(),
             look_every,
+            served: OnceLock::new(),
         }))
     }
 
     /// Begins to resolve names and to ask for capabilities, in the background and for ever. Must be
     /// called within the runtime.
     pub fn start(self: &Arc<Self>, protocols: &[Protocol]) {
+        let served = self.served.get_or_init(|| protocols.to_vec());
         for backend in self.table.values() {
             if let Some(tls) = &backend.tls {
                 tokio::spawn(tls.clone().follow_files());
@@ -122,12 +131,10 @@ impl Backends {
                     self.names.follow(name);
                 }
             }
-            if let Some(protocol) = protocols.first()
-                && !self.look_every.is_zero()
-            {
-                tokio::spawn(watch::for_ever(Arc::clone(self), Arc::clone(backend), *protocol));
-            }
-            for protocol in protocols {
+            for protocol in served {
+                if !self.look_every.is_zero() {
+                    tokio::spawn(watch::for_ever(Arc::clone(self), Arc::clone(backend), *protocol));
+                }
                 let probing =
                     capabilities::probe_for_ever(Arc::clone(self), Arc::clone(backend), *protocol);
                 tokio::spawn(probing);
@@ -135,9 +142,12 @@ impl Backends {
         }
     }
 
-    /// Whether nobody should be sent to a back end who could as well go elsewhere.
+    /// Whether nobody should be sent to a back end who could as well go elsewhere: no service of it that we
+    /// use works.
     pub fn is_down(&self, name: &BackendName) -> bool {
-        self.table.get(name).is_some_and(|backend| backend.health.is_down())
+        let Some(backend) = self.table.get(name) else { return false };
+        let served = self.served.get().map_or(&[][..], Vec::as_slice);
+        !served.is_empty() && served.iter().all(|protocol| backend.health.of(*protocol).is_down())
     }
 
     /// Whether any back end is told who the client is.
@@ -163,17 +173,17 @@ impl Backends {
 
 impl Backend {
     /// Tells the log when it has gone, and when it is back.
-    fn tell(&self, turn: Option<Turn>) {
+    fn tell(&self, protocol: Protocol, turn: Option<Turn>) {
         let backend = &self.settings.name;
         match turn {
             Some(Turn::Down) => {
                 let last = self.counters.last_failure();
                 let reason = last.as_ref().map_or("", |last| last.reason.word());
                 let detail = last.as_ref().map_or("", |last| &last.detail);
-                tracing::warn!(%backend, reason, detail, "back end is down");
+                tracing::warn!(%backend, %protocol, reason, detail, "back end is down");
             }
             Some(Turn::Up) => {
-                tracing::info!(%backend, "back end is back; it gets its logins step by step");
+                tracing::info!(%backend, %protocol, "back end is back; it gets its logins step by step");
             }
             None => {}
         }

@@ -106,8 +106,9 @@ pub struct BackendStatus {
     pub source_addresses: Vec<IpAddr>,
     /// The local ports of the pair of addresses that has the most connections; none before the first.
     pub local_ports: Option<LocalPorts>,
-    /// How it is: `up`, `down`, or `returning`, when it gets its logins step by step.
-    pub health: &'static str,
+    /// How it is: `up`, `down`, or `returning`, when it gets its logins step by step; by protocol where that
+    /// differs, as in `imap up, pop3 down`.
+    pub health: String,
     /// Logins that it accepted since the start.
     pub logins: u64,
     /// Logins that failed through its fault since the start.
@@ -124,6 +125,12 @@ pub struct BackendStatus {
     pub pop3_capabilities: Option<Vec<String>>,
 }
 
+fn health(backend: &Backend) -> String {
+    let word = |protocol| backend.health.of(protocol).word(Instant::now());
+    let (imap, pop3) = (word(Protocol::Imap), word(Protocol::Pop3));
+    if imap == pop3 { imap.to_owned() } else { format!("imap {imap}, pop3 {pop3}") }
+}
+
 pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatus {
     let settings = &backend.settings;
     BackendStatus {
@@ -137,7 +144,7 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         login: settings.login.word(),
         source_addresses: settings.source_addresses.clone(),
         local_ports: backend.sources.fullest().map(LocalPorts::from),
-        health: backend.health.word(Instant::now()),
+        health: health(backend),
         logins: backend.counters.logins.load(Ordering::Relaxed),
         failures: backend.counters.failures.load(Ordering::Relaxed),
         logins_under_way: backend.flights.count(),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::Protocol;
+use model::{Blame, Protocol, Reason};
 
 use crate::{Backend, Backends};
 
@@ -16,8 +16,9 @@ const WHILE_DOWN: Duration = Duration::from_secs(1);
 
 /// Looks as a login would, up to the greeting and the capabilities; with a test user, logs in.
 pub(crate) async fn for_ever(backends: Arc<Backends>, backend: Arc<Backend>, protocol: Protocol) {
+    let health = backend.health.of(protocol);
     loop {
-        let down = backend.health.is_down();
+        let down = health.is_down();
         let pause = if down { WHILE_DOWN.min(backends.look_every) } else { backends.look_every };
         tokio::time::sleep(pause).await;
         let seen = match &backend.settings.test_user {
@@ -25,15 +26,28 @@ pub(crate) async fn for_ever(backends: Arc<Backends>, backend: Arc<Backend>, pro
             None => backends.look_at(&backend, protocol).await.map(drop),
         };
         let turn = match &seen {
-            Ok(()) => backend.health.looked(true, Instant::now()),
-            Err((reason, detail)) => {
-                let turn = backend.health.looked(false, Instant::now());
+            Ok(()) => health.looked(true, Instant::now()),
+            Err((reason, detail)) if is_its_fault(*reason) => {
+                let turn = health.looked(false, Instant::now());
                 if turn.is_some() {
                     backend.counters.failed(*reason, detail);
                 }
                 turn
             }
+            // It has judged the test user's password, so it lives.
+            Err((Reason::BackendMasterRefused, detail)) => {
+                tracing::warn!(backend = %backend.settings.name, %protocol, detail, "the test user is refused");
+                health.looked(true, Instant::now())
+            }
+            // We could not even ask.
+            Err(_) => None,
         };
-        backend.tell(turn);
+        backend.tell(protocol, turn);
     }
+}
+
+/// Whether a look failed through the back end, and not for want of something on our side, or for the test user.
+fn is_its_fault(reason: Reason) -> bool {
+    let ours = matches!(reason, Reason::BackendMasterRefused | Reason::BackendNoPort);
+    reason.blame() == Blame::Backend && !ours
 }

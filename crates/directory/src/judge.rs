@@ -65,6 +65,8 @@ impl Judge {
             (None, Some(known)) if known.reveal().is_empty() => {
                 Err(CannotSay::misconfigured("the password in the directory is empty"))
             }
+            // A source that cannot say now may have another to judge by: this one is for the back end.
+            (None, Some(_)) if found.incomplete => Err(nothing_to_judge_by(found)),
             (None, Some(known)) => Ok(known.matches(password).into()),
         }
     }

@@ -210,9 +210,6 @@ async fn admit(
         Err(refused) => refused,
     };
     if refused.reason.refusal() == Refusal::AuthenticationFailed {
-        if refused.reason == Reason::WrongPassword {
-            visitor.shared.refusals.remember(since.elapsed());
-        }
         look_alike(visitor, since, refused.wait).await;
     }
     Err(refused)
@@ -254,10 +251,15 @@ async fn try_to_admit(
     if !is_begun {
         wait_for_user(visitor, &user).await?;
     }
+    let since = Instant::now();
     let asked = ask(&user, offered, visitor, client, attempt).await;
     match asked {
         Ok(entered) => Ok(Admitted { user, entered }),
         Err(refused) => {
+            if refused.reason == Reason::WrongPassword {
+                // Without what it waited for its turn: whoever guesses on would make all refusals longer.
+                shared.refusals.remember(since.elapsed());
+            }
             if refused.reason.refusal() == Refusal::AuthenticationFailed {
                 shared.throttle.failed(&user, Instant::now());
             }

@@ -76,6 +76,8 @@ pub(crate) async fn live(client: Stream, mut visitor: Box<Visitor>, mut admissio
         };
     drop(visitor);
     let ended = pair.relay(&*membership).await;
+    // Where its back end has gone, nothing of the session is left there while the client waits for its turn.
+    let lease = lease.filter(|_| !matches!(ended, Ended::BackendClosed | Ended::BackendLost(_)));
     Box::pin(finish(pair, ended, membership)).await;
     drop(lease);
     drop(admission);

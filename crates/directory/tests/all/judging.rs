@@ -94,6 +94,21 @@ async fn a_source_of_attributes_completes_what_another_knows_and_knows_nobody_it
 }
 
 #[tokio::test]
+async fn a_password_for_the_back_end_stands_for_no_verifier_that_cannot_be_had() {
+    let folder = tempdir().unwrap();
+    let homes = "bob = { backend = \"a\", password = \"there\" }\n";
+    let homes = written(&folder, "homes.toml", homes);
+    let attributes =
+        SourceSettings { gives: Gives::Attributes, on_error: OnError::Continue, ..table() };
+    let directory = open(&folder, false, vec![homes, attributes]);
+    super::chain::break_table(folder.path());
+    for offered in ["right", "there"] {
+        let unavailable = Reason::DirectoryUnavailable.word();
+        assert_eq!(admitted(&directory, "bob", &password(offered)).await, unavailable, "{offered}");
+    }
+}
+
+#[tokio::test]
 async fn a_source_done_without_makes_nobody_unknown_and_lets_nobody_in_unjudged() {
     let folder = tempdir().unwrap();
     let homes = written(&folder, "homes.toml", "bob = \"a\"\n");

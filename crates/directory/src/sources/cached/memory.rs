@@ -235,6 +235,6 @@ impl CacheSettings {
         if late >= self.stale_for || judged || found.disabled {
             return Held::Nothing;
         }
-        Held::Stale(Found { stale: true, secret: None, verifier: None, ..found })
+        Held::Stale(Found { stale: true, incomplete: true, secret: None, verifier: None, ..found })
     }
 }
