@@ -45,10 +45,13 @@ fn plain(port: u16) -> Stub {
     })
 }
 
+/// How a back end's IMAP service is.
 fn health(door: &Door, name: &str) -> String {
     let list = door.json(&["backend", "list"]);
     let row = list.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
-    row["health"].as_str().unwrap().to_owned()
+    let health = row["health"].as_str().unwrap();
+    let imap = health.strip_prefix("imap ").and_then(|rest| rest.split_once(','));
+    imap.map_or(health, |(imap, _)| imap).to_owned()
 }
 
 fn becomes(door: &Door, name: &str, wanted: &str) {
