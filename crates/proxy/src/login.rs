@@ -166,7 +166,7 @@ fn front_settings(visitor: &Visitor, certificate: Option<UserName>) -> front::Se
         starttls,
         offer: listener.capabilities.as_ref().map_or_else(offer, Arc::clone),
         greeting_name: Arc::clone(&visitor.shared.greeting_name),
-        limits: front::Limits::default(),
+        limits: visitor.shared.limits.before_login,
         mechanisms: listener.mechanisms,
         certificate,
         bindings: ChannelBindings::default(),

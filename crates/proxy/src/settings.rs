@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 use model::{Mechanisms, Protocol};
+use proto::front;
 use transport::tls::ServerTls;
 
 /// The settings of this room.
@@ -115,6 +116,11 @@ pub struct Limits {
     /// What the client may take before login, in all, of waiting for it. 60 s: a person types a password in a
     /// terminal.
     pub client_wait: Duration,
+    /// What the client may say before login.
+    pub before_login: front::Limits,
+    /// What a proxy may take for its header, within [`Self::client_wait`]. 5 s: the specification asks for 3 at
+    /// least, so that one lost packet may be sent again.
+    pub proxy_header_wait: Duration,
     /// TLS handshakes in flight, in all; 0 is no limit. In a full house the address with the most loses one to
     /// a newcomer. 1,000: a handshake takes some 50 kB and a millisecond of a processor.
     pub handshakes: usize,
@@ -143,6 +149,8 @@ impl Limits {
             longest_wait: Duration::from_secs(10),
             failure_delay: Duration::from_secs(2),
             client_wait: Duration::from_secs(60),
+            before_login: front::Limits::default(),
+            proxy_header_wait: Duration::from_secs(5),
             handshakes: 1000,
             handshakes_per_address: 50,
             handshake_wait: Duration::from_secs(10),

@@ -30,8 +30,6 @@ pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 /// The same for one that finds no place, and when the program is stopping, which many a client would hold up
 /// that says nothing and stays.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// How long a proxy may take to send its header: the specification asks for 3 s at least.
-const PROXY_HEADER: Duration = Duration::from_secs(5);
 
 /// The conversation with a client, and how long we still wait for it.
 pub(crate) struct Talk<'v> {
@@ -50,7 +48,8 @@ impl Talk<'_> {
     /// Reads the PROXY header that comes before all else, and goes by the address it gives.
     pub(crate) async fn hear_proxy(&mut self, admission: &mut Admission) -> Result<(), End> {
         let shared = Arc::clone(&self.visitor.shared);
-        let header = timeout(PROXY_HEADER.min(self.patience), self.read_header());
+        let patience = self.patience.min(shared.limits.proxy_header_wait);
+        let header = timeout(patience, self.read_header());
         let header = match shared.closing.unless_begun(header).await {
             Some(Ok(header)) => header?,
             Some(Err(_)) => return Err(End::new(Reason::ClientProxyHeader, "no header in time")),

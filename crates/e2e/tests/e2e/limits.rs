@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         failed_logins_count_as_commands,
         a_line_or_a_literal_that_is_too_long_ends_the_connection_or_is_refused,
         a_line_may_have_8_kib_and_a_literal_4_kib_and_not_a_byte_more,
+        limits_before_login_are_those_that_are_set,
         a_browser_is_sent_away_without_its_own_words,
         an_address_that_has_its_share_does_not_keep_others_out,
         an_address_that_logs_in_too_often_does_not_keep_others_out,
@@ -147,6 +148,43 @@ fn a_line_may_have_8_kib_and_a_literal_4_kib_and_not_a_byte_more(_: &House) {
     client.send("l LOGIN anna {4097+}\r\n").unwrap();
     let end = String::from_utf8(client.read_to_end().unwrap()).unwrap();
     assert_eq!(end, "* BYE Literal too long\r\n");
+}
+
+fn limits_before_login_are_those_that_are_set(_: &House) {
+    let stub = echo();
+    let set = "[limits]\ncommands = 6\nline = 1000\nsasl_line = 20000\nliteral = 512\n";
+    let door = opened(&stub, set);
+    let ends = |mut client: Client, line: &str, bye: &str| {
+        client.send(format!("{line}\r\n")).unwrap();
+        let end = String::from_utf8(client.read_to_end().unwrap()).unwrap();
+        assert_eq!(end.lines().collect::<Vec<_>>(), [bye]);
+    };
+    for (client, again, start, answer, sasl, bye) in [
+        (door.raw_imap(), door.raw_imap(), "n NOOP ", "n BAD", "a AUTHENTICATE PLAIN ", "* BYE"),
+        (door.raw_pop3(), door.raw_pop3(), "NOOP ", "-ERR", "AUTH PLAIN ", "-ERR"),
+    ] {
+        let filled =
+            |start: &str, length: usize| start.to_owned() + &"!".repeat(length - start.len());
+        let mut longest = client;
+        longest.ask(&filled(start, 1000), answer).unwrap();
+        // No base64, and read to its end all the same.
+        longest.ask(&filled(sasl, 20_000), "").unwrap();
+        for _ in 2..6 {
+            longest.ask(start.trim(), "").unwrap();
+        }
+        ends(longest, start.trim(), &format!("{bye} Too many commands before login"));
+        ends(again, &filled(start, 1001), &format!("{bye} Line too long"));
+    }
+    let mut longest = door.raw_imap();
+    longest.ask("l LOGIN anna {513}", "l NO [TOOBIG]").unwrap();
+    longest.send("l LOGIN anna {512}\r\n").unwrap();
+    longest.expect("+ OK\r\n").unwrap();
+    longest.ask(&password(&"s".repeat(512 - password("").len())), "l OK").unwrap();
+    ends(
+        door.raw_imap(),
+        &format!("a AUTHENTICATE PLAIN {}", "!".repeat(20_000)),
+        "* BYE Line too long",
+    );
 }
 
 fn a_browser_is_sent_away_without_its_own_words(_: &House) {

@@ -126,6 +126,16 @@ table! {
         "sessions_per_user" = sessions_per_user: u32,
         /// How long we wait for a client before its login, in all.
         "client_wait" = client_wait: Duration,
+        /// Commands before login.
+        "commands" = commands: u32,
+        /// Bytes in a line before login.
+        "line" = line: u32,
+        /// Bytes in a line before login that carries a SASL response.
+        "sasl_line" = sasl_line: u32,
+        /// Bytes in a literal before login.
+        "literal" = literal: u32,
+        /// What a proxy may take for its PROXY header.
+        "proxy_header_wait" = proxy_header_wait: Duration,
         /// TLS handshakes in flight in all; 0 is no limit.
         "handshakes" = handshakes: u32,
         /// TLS handshakes in flight from one address; 0 is no limit.

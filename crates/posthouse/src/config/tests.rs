@@ -4,6 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use backends::{IdentityMode, LoginMode, Trusted};
 use model::Mechanism;
+use proto::front;
 
 use super::*;
 
@@ -143,6 +144,8 @@ fn the_defaults_are_those_of_a_careful_operator() {
     assert_eq!(limits.sessions_per_user, 0);
     assert_eq!(limits.failure_delay, Duration::from_secs(2));
     assert_eq!(limits.idle, Duration::from_secs(35 * 60));
+    assert_eq!(limits.before_login, front::Limits::default());
+    assert_eq!(limits.proxy_header_wait, Duration::from_secs(5));
     assert_eq!(config.listeners[0].connections, 0);
     assert_eq!(config.listeners[0].name, "imap-993");
     assert!(!config.listeners[0].allow_clear_logins);
@@ -158,7 +161,8 @@ fn the_defaults_are_those_of_a_careful_operator() {
 fn every_limit_is_what_the_file_says() {
     let limits = "[limits]\nconnections = 7\nconnections_per_address = 0\nlogins_per_address = 1\n\
                   logins_per_user = 2\nlongest_login_wait = \"3s\"\nfailure_delay = \"0s\"\n\
-                  sessions_per_user = 4\nclient_wait = \"6s\"\nidle = \"7m\"\n";
+                  sessions_per_user = 4\nclient_wait = \"6s\"\nidle = \"7m\"\ncommands = 5\n\
+                  line = 1000\nsasl_line = 12288\nliteral = 512\nproxy_header_wait = \"3s\"\n";
     let text = WORKING.replace("[backend.a]", "connections = 8\n[backend.a]");
     let (config, _) = read(&format!("{text}{limits}")).unwrap();
     assert_eq!(config.listeners[0].connections, 8);
@@ -174,6 +178,16 @@ fn every_limit_is_what_the_file_says() {
         (limits.client_wait, limits.idle),
         (Duration::from_secs(6), Duration::from_secs(420))
     );
+    assert_eq!(limits.proxy_header_wait, Duration::from_secs(3));
+    let front::Limits { commands, literal, line, sasl_line } = limits.before_login;
+    assert_eq!((commands, literal, line, sasl_line), (5, 512, 1000, 12_288));
+}
+
+#[test]
+fn a_sasl_response_may_be_as_long_as_any_line() {
+    let (config, _) = read(&format!("{WORKING}[limits]\nline = 20000\n")).unwrap();
+    let before_login = config.limits.others.before_login;
+    assert_eq!((before_login.line, before_login.sasl_line), (20_000, 20_000));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backends::Deadlines;
+use proto::front;
 
 use crate::config::{
     Limits,
@@ -10,6 +11,17 @@ use crate::config::{
     mistake::Mistake,
     read::{Field, Reader},
 };
+
+/// CAPABILITY, STARTTLS, CAPABILITY, ID and LOGIN; on POP3 CAPA, STLS, CAPA, USER and PASS.
+const COMMANDS_OF_A_LOGIN: u32 = 5;
+/// What RFC 2683 section 3.2.1.5 lets clients rely on.
+const SHORTEST_LINE: u32 = 1000;
+/// RFC 4954 section 4: the response of a SASL mechanism, in base64.
+const SHORTEST_SASL_LINE: u32 = 12_288;
+/// As long as a user name may be.
+const SHORTEST_LITERAL: u32 = 512;
+/// What the specification of the PROXY protocol asks for: a lost packet is sent again within it.
+const SHORTEST_HEADER_WAIT: Duration = Duration::from_secs(3);
 
 /// What counts where nothing is said; see [`proxy::Limits`].
 fn defaults() -> proxy::Limits {
@@ -38,6 +50,8 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         longest_wait: table.longest_login_wait.or(defaults.longest_wait),
         failure_delay: table.failure_delay.or(defaults.failure_delay),
         client_wait: wait(&table.client_wait, defaults.client_wait, reader),
+        before_login: before_login(table, defaults.before_login, reader),
+        proxy_header_wait: proxy_header_wait(table, defaults.proxy_header_wait, reader),
         handshakes: count(&table.handshakes, defaults.handshakes),
         handshakes_per_address: count(
             &table.handshakes_per_address,
@@ -48,6 +62,46 @@ pub(super) fn limits(file: &File, reader: &mut Reader<'_>) -> Limits {
         disconnect_spread: table.disconnect_spread.or(defaults.disconnect_spread),
     };
     Limits { connections: table.connections.value().map(|count| size(*count)), others }
+}
+
+/// What a client may say before login.
+fn before_login(
+    table: &file::Limits,
+    defaults: front::Limits,
+    reader: &mut Reader<'_>,
+) -> front::Limits {
+    let few = "a login with STARTTLS takes five commands";
+    at_least(&table.commands, COMMANDS_OF_A_LOGIN, few, reader);
+    let short = "clients rely on lines of 1000 bytes (RFC 2683)";
+    at_least(&table.line, SHORTEST_LINE, short, reader);
+    let short = "a SASL response may have 12288 bytes (RFC 4954)";
+    at_least(&table.sasl_line, SHORTEST_SASL_LINE, short, reader);
+    let short = "a user name may have 512 bytes";
+    at_least(&table.literal, SHORTEST_LITERAL, short, reader);
+    let line = count(&table.line, defaults.line);
+    front::Limits {
+        commands: table.commands.or(defaults.commands),
+        line,
+        sasl_line: count(&table.sasl_line, defaults.sasl_line).max(line),
+        literal: count(&table.literal, defaults.literal),
+    }
+}
+
+fn at_least(field: &Field<u32>, least: u32, reason: &str, reader: &mut Reader<'_>) {
+    if let Some(few) = field.given().filter(|at| at.value < least) {
+        let help = format!("write {least} or more, or leave it out to have the default");
+        reader.note(Mistake::error(&few.span, reason).help(help));
+    }
+}
+
+fn proxy_header_wait(table: &file::Limits, default: Duration, reader: &mut Reader<'_>) -> Duration {
+    let field = &table.proxy_header_wait;
+    if let Some(short) = field.given().filter(|at| at.value < SHORTEST_HEADER_WAIT) {
+        let title = "a PROXY header may take 3 s, for packets get lost on the way";
+        let help = "write \"3s\" or more, or leave it out to have the default";
+        reader.note(Mistake::error(&short.span, title).help(help));
+    }
+    field.or(default)
 }
 
 /// How long to wait for a back end.
