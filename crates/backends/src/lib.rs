@@ -3,6 +3,7 @@
 //! Nothing here knows a client's connection or words an answer to one.
 
 mod capabilities;
+mod direct;
 mod enter;
 mod flights;
 mod health;
@@ -28,6 +29,7 @@ use transport::{
     tls::{ClientTls, ClientTlsError},
 };
 
+pub use direct::Directions;
 pub use enter::{Entered, Failure};
 pub use health::HealthSettings;
 pub use identity::Client;

@@ -155,10 +155,10 @@ impl SourceKind {
         }
     }
 
-    /// Whether it judges passwords itself, for which they have to be shown to it.
-    pub fn judges(&self) -> bool {
+    /// Whether passwords are shown to it, so that what it says may hang on them.
+    pub fn is_shown_passwords(&self) -> bool {
         match self {
-            Self::Http(http) => http.contract.judges(),
+            Self::Http(http) => http.contract.is_shown_passwords(),
             Self::Ldap(ldap) => ldap.bind,
             Self::Cdb(_)
             | Self::File(_)
@@ -174,10 +174,11 @@ impl SourceKind {
         match self {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) => false,
+            Self::Http(http) => http.contract.may_judge(),
             Self::Ldap(ldap) => {
                 ldap.bind || ldap.reads(LdapField::Password) || ldap.reads(LdapField::PasswordHash)
             }
-            Self::Http(_) | Self::Table => true,
+            Self::Table => true,
         }
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn serve(config: Config, warnings: &Mistakes) -> Result<(), Failure> 
     let lock = StateLock::take(&config.state, LOCK_PATIENCE)?;
     let settings = proxy_settings(&config, open_files, user.as_ref())?;
     let bound = proxy::bind(&settings)?;
+    let answers = answer::bind(&config.answers)?;
     if let Some(user) = &user {
         process::give_state_files(&config.state, user)?;
         process::drop_privileges(user)?;
@@ -71,7 +72,7 @@ pub(crate) fn serve(config: Config, warnings: &Mistakes) -> Result<(), Failure> 
     let report_lost = logging.report_lost();
     runtime.block_on(async move {
         tokio::spawn(report_lost);
-        run(config, settings, bound, lock).await
+        run(config, settings, bound, answers, lock).await
     })?;
     stop_runtime(runtime);
     Ok(())
@@ -82,6 +83,7 @@ async fn run(
     config: Config,
     settings: proxy::Settings,
     bound: Bound,
+    answers: answer::Bound,
     lock: StateLock,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
@@ -98,6 +100,8 @@ async fn run(
     let living = Arc::clone(&backends);
     directory.place_on_the_living(Arc::new(move |name| !living.is_down(name)));
     let socket = control::open(&config.state, &lock)?;
+    let answering = answer::serve(answers, &directory, &backends)
+        .map_err(|error| Failure::new(format!("answering: {error}")))?;
     let serving = proxy::serve(bound, &settings, Arc::clone(&directory), Arc::clone(&backends));
     let proxy = Arc::new(serving.map_err(|error| Failure::new(format!("listening: {error}")))?);
     let desk = Desk {
@@ -119,6 +123,7 @@ async fn run(
     let first = signals.next().await;
     tracing::info!(signal = first, connections = proxy.connections(), "stopping");
     proxy.stop_listening().await;
+    drop(answering);
     control.give_up().await;
     finish(&proxy, config.grace, &mut signals).await;
     tracing::info!("stopped");

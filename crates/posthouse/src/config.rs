@@ -70,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) pools: Pools,
     pub(crate) rules: RuleSettings,
     pub(crate) sources: Vec<SourceSettings>,
+    /// Servers that only say where users are.
+    pub(crate) answers: Vec<answer::Settings>,
     /// How stored passwords are checked here.
     pub(crate) passwords: PasswordSettings,
 }

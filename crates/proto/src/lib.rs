@@ -15,6 +15,7 @@ mod outbox;
 pub mod pop3;
 pub mod probe;
 pub mod proxy_protocol;
+pub mod refusal;
 pub mod relay;
 pub mod sasl;
 

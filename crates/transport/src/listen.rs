@@ -43,6 +43,14 @@ impl Listener {
         TcpListener::from_std(socket).map(Self)
     }
 
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
     /// The next connection and the client's address (an IPv4 address mapped into IPv6 is given as IPv4).
     ///
     /// # Errors

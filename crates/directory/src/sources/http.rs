@@ -37,19 +37,29 @@ pub enum HttpContract {
         /// Whether the server judges passwords, and so is given them.
         judges: bool,
     },
-    /// nginx's `auth_http`, by which the server judges passwords.
+    /// nginx's `auth_http`, by which the server is always given the password.
     Nginx {
+        /// Whether it judges that password. Many only say where the user is, and leave it to the back end.
+        judges: bool,
         /// Whether it also answers `Auth-Method: external`, where there is no password to be judged.
         external: bool,
     },
 }
 
 impl HttpContract {
-    /// Whether the server judges passwords.
-    pub fn judges(self) -> bool {
+    /// Whether the server is shown passwords, so that what it says may hang on them.
+    pub fn is_shown_passwords(self) -> bool {
         match self {
             Self::Json { judges, .. } => judges,
             Self::Nginx { .. } => true,
+        }
+    }
+
+    /// Whether what passwords are judged by can be had of the server, or its judgement.
+    pub(crate) fn may_judge(self) -> bool {
+        match self {
+            Self::Json { .. } => true,
+            Self::Nginx { judges, .. } => judges,
         }
     }
 }
@@ -102,7 +112,7 @@ impl Remote for Http {
     }
 
     fn judges(&self) -> bool {
-        self.contract.judges()
+        self.contract.is_shown_passwords()
     }
 
     fn ask(&self, question: Question) -> Answering<'_> {
@@ -111,7 +121,9 @@ impl Remote for Http {
                 HttpContract::Json { method, judges } => {
                     self.ask_json(question, method, judges).await
                 }
-                HttpContract::Nginx { external } => self.ask_nginx(question, external).await,
+                HttpContract::Nginx { external, judges } => {
+                    self.ask_nginx(question, external, judges).await
+                }
             }
         })
     }

@@ -152,7 +152,7 @@ fn json(status: &str, body: &str) -> Act {
     Act::Say([head.as_bytes(), body.as_bytes()].concat())
 }
 
-const NGINX: HttpContract = HttpContract::Nginx { external: false };
+const NGINX: HttpContract = HttpContract::Nginx { external: false, judges: true };
 const JSON: HttpContract = HttpContract::Json { method: HttpMethod::Post, judges: false };
 const JUDGING: HttpContract = HttpContract::Json { method: HttpMethod::Post, judges: true };
 
@@ -303,6 +303,23 @@ async fn auth_server_may_be_the_name_of_a_back_end_or_of_a_host() {
 }
 
 #[tokio::test]
+async fn a_server_of_nginx_s_contract_that_only_says_where_has_judged_nobody() {
+    let server = Server::start([
+        fields("Auth-Status: OK\r\nAuth-Server: a"),
+        fields("Auth-Status: OK\r\nAuth-Server: a\r\nAuth-Pass: theirs"),
+        fields("Auth-Status: No"),
+    ])
+    .await;
+    let contract = HttpContract::Nginx { external: false, judges: false };
+    let asking = Asking::open(&server.url("/"), contract);
+    assert!(!route(asking.admit("bob", b"x").await).judged);
+    let (reason, detail) = cannot_say(asking.admit("bob", b"x").await);
+    assert_eq!(reason, Reason::DirectoryMisconfigured);
+    assert!(detail.contains("judges = true"), "{detail}");
+    refused(asking.admit("bob", b"x").await);
+}
+
+#[tokio::test]
 async fn what_is_refused_by_nginx_s_contract_is_a_wrong_password_with_its_wait_and_text() {
     let server = Server::start([
         fields("Auth-Status: Invalid login or password\r\nAuth-Wait: 3"),
@@ -343,7 +360,7 @@ async fn without_a_password_nginx_s_contract_is_asked_only_where_that_is_set() {
     assert_eq!(reason, Reason::DirectoryMisconfigured);
     assert!(detail.contains("external = true"), "{detail}");
     assert!(server.asked().is_empty());
-    let open = Asking::open(&server.url("/"), HttpContract::Nginx { external: true });
+    let open = Asking::open(&server.url("/"), HttpContract::Nginx { external: true, judges: true });
     let route = route(open.look_up("bob").await);
     assert!(!route.judged);
     let asked = server.asked().remove(0).to_lowercase();

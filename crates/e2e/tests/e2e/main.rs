@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod auth_http;
 mod backend_tls;
 mod behind_proxies;
 mod capabilities;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         certificates::cases(),
         backend_tls::cases(),
         answers::cases(),
+        auth_http::cases(),
         injection::cases(),
         clients::cases(),
         mail_programs::cases(),

@@ -31,7 +31,7 @@ use crate::{
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Our own rooms, whose lines count from the configured level on. Libraries only warn.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "admin",
     "audit",
     "backends",
@@ -39,6 +39,7 @@ const ROOMS: [&str; 11] = [
     "login",
     "posthouse",
     "proto",
+    "answer",
     "proxy",
     "session",
     "transport",

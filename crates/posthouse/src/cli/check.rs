@@ -26,6 +26,7 @@ struct Summary {
     backends: Vec<BackendLine>,
     pools: Vec<PoolLine>,
     directory: Vec<SourceLine>,
+    answers: Vec<AnswerLine>,
     warnings: Vec<Warning>,
 }
 
@@ -80,6 +81,15 @@ struct PoolLine {
 }
 
 #[derive(Serialize)]
+struct AnswerLine {
+    name: String,
+    addresses: Vec<SocketAddr>,
+    networks: Vec<String>,
+    /// Whether whoever asks has to show a secret.
+    secret: bool,
+}
+
+#[derive(Serialize)]
 struct Warning {
     line: usize,
     message: String,
@@ -117,6 +127,7 @@ fn summary(config: &Config) -> Summary {
         backends: config.backends.iter().map(backend).collect(),
         pools: config.pools.pools.iter().map(pool).collect(),
         directory: config.sources.iter().map(source).collect(),
+        answers: config.answers.iter().map(answer).collect(),
         warnings: Vec::new(),
     }
 }
@@ -191,6 +202,28 @@ fn rules(rules: &RegexRules) -> String {
     }
 }
 
+fn answer(answer: &answer::Settings) -> AnswerLine {
+    AnswerLine {
+        name: answer.name.to_string(),
+        addresses: answer.addresses.clone(),
+        networks: answer.networks.iter().map(ToString::to_string).collect(),
+        secret: answer.key.is_some(),
+    }
+}
+
+/// The servers that only answer; nothing where there are none.
+fn answers(summary: &Summary) -> String {
+    if summary.answers.is_empty() {
+        return String::new();
+    }
+    let lines = summary.answers.iter().map(|line| {
+        let addresses: Vec<_> = line.addresses.iter().map(SocketAddr::to_string).collect();
+        let secret = if line.secret { "required" } else { "-" };
+        [line.name.clone(), addresses.join(" "), line.networks.join(" "), secret.into()]
+    });
+    format!("{}\n", table(["ANSWER", "ADDRESSES", "FROM", "SECRET"], lines))
+}
+
 fn text(summary: &Summary) -> String {
     let listeners = table(
         ["LISTENER", "PROTOCOL", "TLS", "CLEAR LOGINS", "ADDRESSES"],
@@ -234,5 +267,6 @@ fn text(summary: &Summary) -> String {
         });
         pools = table(["POOL", "PLACE", "POLICY", "BEGINS WITH"], lines) + "\n";
     }
-    format!("{listeners}\n{backends}\n{pools}{sources}\n{connections}")
+    let answers = answers(summary);
+    format!("{listeners}\n{backends}\n{pools}{sources}\n{answers}{connections}")
 }

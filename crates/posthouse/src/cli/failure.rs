@@ -132,6 +132,7 @@ macro_rules! told_by_themselves {
 }
 
 told_by_themselves!(
+    answer::BindError,
     app::control::ControlError,
     app::process::ProcessError,
     backends::StartError,

@@ -1,6 +1,7 @@
 //! Turns the file's shape into settings, or notes every mistake in it. One module for each table.
 
 mod access;
+mod answer;
 mod backend;
 mod between;
 mod clients;
@@ -38,6 +39,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     let sources =
         source::sources(&file.directory, &rules, &backends, &pools, around.purpose, reader);
     pool::unused(&file.pools, &sources, reader);
+    let answers = answer::answers(&file.answers, &backends, around.purpose, reader);
     between::passwords(file, &backends, &sources, reader);
     between::tokens(file, &backends, reader);
     between::unforwardable(file, &backends, reader);
@@ -68,6 +70,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         pools,
         rules,
         sources,
+        answers,
         passwords: passwords::passwords(&file.passwords, reader),
     }
 }

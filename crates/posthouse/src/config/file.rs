@@ -1,6 +1,7 @@
 //! The shape of the configuration file: every table, every key, and the type of its value. Nothing
 //! here decides what follows from them; `check` does.
 
+mod answer;
 mod http;
 mod ldap;
 mod pool;
@@ -18,6 +19,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table};
 
+pub(super) use self::answer::Answer;
 pub(super) use self::http::{Contract, HttpSource, Method, header};
 pub(super) use self::ldap::{LdapAttributes, LdapScopeWord, LdapSource};
 pub(super) use self::pool::{PlaceWord, PolicyWord, Pool};
@@ -47,6 +49,7 @@ table! {
         "names" = names: Names,
         "passwords" = passwords: Passwords,
         "directory" = directory: Tables<Source>,
+        "answer" = answers: Tables<Answer>,
     }
 }
 

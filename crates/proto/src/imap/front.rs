@@ -18,7 +18,7 @@ use crate::front::{
 use crate::identity::{Claims, ClientId};
 use crate::outbox::Outbox;
 use crate::sasl::{self, Exchange, Outcome};
-use crate::{Machine, Step, farewell};
+use crate::{Machine, Step, farewell, refusal};
 
 /// The machine for one connection.
 pub struct Front {
@@ -401,18 +401,8 @@ impl Front {
         }
     }
 
-    /// The one place where a refused login is put into words (RFC 5530).
     fn refuse(&mut self, tag: &[u8], refusal: Refusal, said: &Said) -> bool {
-        let (code, text) = match refusal {
-            Refusal::AuthenticationFailed => ("AUTHENTICATIONFAILED", "Authentication failed"),
-            Refusal::ContactAdmin => ("CONTACTADMIN", "Ask the administrator"),
-            Refusal::Expired => ("EXPIRED", "The password has expired"),
-            Refusal::InUse => ("INUSE", "The mailbox is in use"),
-            Refusal::Limit => ("LIMIT", "Too much at once"),
-            Refusal::LoginDelay => ("LIMIT", "Too soon after the last login"),
-            Refusal::PrivacyRequired => ("PRIVACYREQUIRED", "Log in under TLS only"),
-            Refusal::Unavailable => ("UNAVAILABLE", "Try again later"),
-        };
+        let (code, text) = refusal::words(Protocol::Imap, refusal);
         let relayed = self.settings.relayed(said);
         // A response has one code only, and of two this one is meant for the user.
         let code = if relayed.is_some_and(|text| text.alert) { "ALERT" } else { code };

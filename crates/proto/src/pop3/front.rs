@@ -16,7 +16,7 @@ use crate::front::{
 use crate::identity::Claims;
 use crate::outbox::Outbox;
 use crate::sasl::{self, Exchange, Outcome};
-use crate::{Machine, Step, farewell};
+use crate::{Machine, Step, farewell, refusal};
 
 /// Commands that need a login, told from unknown ones to be of help.
 const AFTER_LOGIN: [&[u8]; 10] =
@@ -304,21 +304,13 @@ impl Front {
         }
     }
 
-    /// The one place where a refused login is put into words (RFC 2449 section 8, RFC 3206). For
-    /// privacy there is no code: AUTH would make clients forget a good password.
     fn refuse(&mut self, refusal: Refusal, said: &Said) -> bool {
-        let (code, text) = match refusal {
-            Refusal::AuthenticationFailed => ("[AUTH] ", "Authentication failed"),
-            Refusal::ContactAdmin => ("[SYS/PERM] ", "Ask the administrator"),
-            Refusal::Expired => ("[AUTH] ", "The password has expired"),
-            Refusal::InUse => ("[IN-USE] ", "The mailbox is in use"),
-            Refusal::Limit => ("[SYS/TEMP] ", "Too much at once"),
-            Refusal::LoginDelay => ("[LOGIN-DELAY] ", "Too soon after the last login"),
-            Refusal::PrivacyRequired => ("", "Log in under TLS only"),
-            Refusal::Unavailable => ("[SYS/TEMP] ", "Try again later"),
-        };
+        let (code, text) = refusal::words(Protocol::Pop3, refusal);
         let text = self.settings.relayed(said).map_or(text, |text| text.as_str());
-        self.err(&format!("{code}{text}"))
+        if code.is_empty() {
+            return self.err(text);
+        }
+        self.err(&format!("[{code}] {text}"))
     }
 
     fn list(&mut self, title: &str, lines: &[&str]) -> bool {

@@ -47,6 +47,7 @@ impl Http {
         &self,
         question: Question,
         external: bool,
+        judges: bool,
     ) -> Result<Said, CannotSay> {
         if question.offer.is_none() && !external {
             return Err(CannotSay::misconfigured(
@@ -71,7 +72,14 @@ impl Http {
             match answer.status()? {
                 Status::Ok => {
                     let found = self.found(&answer, &question.query)?;
-                    return Ok(Said::Found(Found { judged: question.offer.is_some(), ..found }));
+                    let judged = question.offer.is_some() && judges;
+                    if found.secret.is_some() && !judges {
+                        return Err(CannotSay::misconfigured(
+                            "it gives passwords of users (`Auth-Pass`): if it first judges theirs, set \
+                             judges = true",
+                        ));
+                    }
+                    return Ok(Said::Found(Found { judged, ..found }));
                 }
                 Status::Refused(text) => {
                     let text = Some(text.into()).filter(|_| question.offer.is_some());

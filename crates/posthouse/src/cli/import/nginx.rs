@@ -407,6 +407,7 @@ impl Import {
         let mut source = Table::new("[[directory]]");
         if let Some(asked) = self.asked {
             source.text("source", "http").text("contract", "nginx");
+            source.comment("If the service judges passwords, and does not leave that to the servers: judges = true. With Auth-Pass it must.");
             // Braces would begin a placeholder.
             source.text("url", &asked.url.replace('{', "{{").replace('}', "}}"));
             if !asked.headers.is_empty() {

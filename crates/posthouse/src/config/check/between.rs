@@ -45,7 +45,7 @@ pub(super) fn scram(file: &File, sources: &[SourceSettings], reader: &mut Reader
     let completed = || sources.iter().any(|other| other.gives == Gives::Attributes && other.scram);
     let has_none = |source: &&SourceSettings| match source.gives {
         _ if source.scram => false,
-        _ if source.kind.judges() || source.kind.may_hold_verifiers() => true,
+        _ if source.kind.is_shown_passwords() || source.kind.may_hold_verifiers() => true,
         Gives::Attributes => false,
         Gives::Home => !completed(),
     };

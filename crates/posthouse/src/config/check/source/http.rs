@@ -49,10 +49,9 @@ pub(super) fn server(
 
 fn contract(table: &file::HttpSource, reader: &mut Reader<'_>) -> HttpContract {
     if table.contract.value() == Some(&Contract::Nginx) {
-        let because =
-            "it belongs to contract = \"json\"; by nginx's the server always judges passwords";
-        refuse!(reader, table, [method, judges], because);
-        return HttpContract::Nginx { external: table.external.or(false) };
+        refuse!(reader, table, [method], "it belongs to contract = \"json\"");
+        let (external, judges) = (table.external.or(false), table.judges.or(false));
+        return HttpContract::Nginx { external, judges };
     }
     refuse!(reader, table, [external], "it belongs to contract = \"nginx\"");
     let method = match table.method.value() {
