@@ -49,6 +49,9 @@ pub use sources::{
         LdapUsers,
     },
     regex::{InvalidRule, RegexFormat, RegexRule, RegexRules, RegexSettings},
+    sql::{
+        Dialect, InvalidStatement, SqlServer, SqlSettings, SqlTls, SqliteSettings, Statement, Task,
+    },
     r#static::StaticSettings,
 };
 pub use store::{

@@ -8,7 +8,8 @@ use model::BackendName;
 
 use crate::{
     CacheSettings, CdbSettings, FileFormat, FileSettings, HttpContract, HttpSettings, Keys,
-    KnownBackend, LdapField, LdapSettings, Pools, RegexSettings, Rules, StaticSettings,
+    KnownBackend, LdapField, LdapSettings, Pools, RegexSettings, Rules, SqlSettings,
+    SqliteSettings, StaticSettings,
     passwords::PasswordSettings,
 };
 
@@ -120,6 +121,10 @@ pub enum SourceKind {
     Regex(RegexSettings),
     /// A directory behind LDAP.
     Ldap(Box<LdapSettings>),
+    /// PostgreSQL, MySQL or MariaDB.
+    Sql(Box<SqlSettings>),
+    /// A file of SQLite.
+    Sqlite(SqliteSettings),
     /// One answer for everybody.
     Static(StaticSettings),
     /// The embedded store in the state folder.
@@ -130,7 +135,7 @@ impl SourceKind {
     /// Whether it is asked over a network, so that what it says is remembered.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Ldap(_) => true,
+            Self::Http(_) | Self::Ldap(_) | Self::Sql(_) | Self::Sqlite(_) => true,
             Self::Cdb(_)
             | Self::File(_)
             | Self::Hash
@@ -151,6 +156,7 @@ impl SourceKind {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Http(http) => matches!(http.contract, HttpContract::Json { .. }),
             Self::Ldap(ldap) => ldap.reads(LdapField::PasswordHash),
+            Self::Sql(_) | Self::Sqlite(_) => true,
             Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) | Self::Table => false,
         }
     }
@@ -164,6 +170,8 @@ impl SourceKind {
             | Self::File(_)
             | Self::Hash
             | Self::Regex(_)
+            | Self::Sql(_)
+            | Self::Sqlite(_)
             | Self::Static(_)
             | Self::Table => false,
         }
@@ -178,7 +186,7 @@ impl SourceKind {
             Self::Ldap(ldap) => {
                 ldap.bind || ldap.reads(LdapField::Password) || ldap.reads(LdapField::PasswordHash)
             }
-            Self::Table => true,
+            Self::Sql(_) | Self::Sqlite(_) | Self::Table => true,
         }
     }
 }

@@ -10,6 +10,7 @@ mod held;
 pub(crate) mod http;
 pub(crate) mod ldap;
 pub(crate) mod regex;
+pub(crate) mod sql;
 pub(crate) mod r#static;
 pub(crate) mod table;
 
@@ -212,6 +213,7 @@ impl Source {
         if let Some(unknown) = template.filter(|name| !around.backends.knows(name)) {
             return Err(SourceProblem::Template(unknown.clone()));
         }
+        let (deadline, rules) = (settings.cache.deadline, &around.rules);
         match &settings.kind {
             SourceKind::Cdb(cdb) => Ok(Self::Cdb(cdb::Cdb::open(cdb)?)),
             SourceKind::File(file) => Ok(Self::File(file::File::open(file::Reader {
@@ -231,6 +233,12 @@ impl Source {
                 Ok(Self::remote(settings, |_| ldap))
             }
             SourceKind::Regex(rules) => Ok(Self::Regex(regex::Regex::open(rules)?)),
+            SourceKind::Sql(sql) => Ok(Self::remote(settings, |forgetter| {
+                Arc::new(sql::Sql::new(sql, deadline, rules, forgetter))
+            })),
+            SourceKind::Sqlite(sqlite) => {
+                Ok(Self::remote(settings, |_| Arc::new(sql::Sqlite::new(sqlite.clone(), deadline))))
+            }
             SourceKind::Static(fixed) => {
                 around.backends.check(&fixed.answer.place, template)?;
                 Ok(Self::Static(r#static::Static(fixed.clone())))

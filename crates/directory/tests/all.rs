@@ -22,6 +22,8 @@ mod judging;
 mod passwords;
 #[path = "all/scram.rs"]
 mod scram;
+#[path = "all/sqlite.rs"]
+mod sqlite;
 #[path = "all/table.rs"]
 mod table;
 #[path = "all/tokens.rs"]

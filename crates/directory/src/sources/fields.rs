@@ -5,6 +5,7 @@
 //! its field; it is never left out in silence, and no message shows it.
 
 use model::{Host, Secret, UserName};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{CannotSay, Found};
@@ -66,6 +67,23 @@ impl Fields {
             }
         }
         Ok(())
+    }
+
+    /// Whether two answers say the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same =
+            |one: &Option<Zeroizing<Vec<u8>>>, two: &Option<Zeroizing<Vec<u8>>>| match (one, two) {
+                (Some(one), Some(two)) => bool::from(one.ct_eq(two)),
+                (None, None) => true,
+                _ => false,
+            };
+        let open = |fields: &Self| {
+            let Self { backend, host, port, user, id, disabled, .. } = fields;
+            (backend.clone(), host.clone(), port.clone(), user.clone(), id.clone(), *disabled)
+        };
+        open(self) == open(other)
+            && same(&self.password, &other.password)
+            && same(&self.password_hash, &other.password_hash)
     }
 
     /// What they say together.
@@ -301,6 +319,20 @@ mod tests {
             let told = found(&[(name, Value::Text(&long))]).unwrap_err();
             assert!(told.len() < 200 && told.contains(name), "{told}");
         }
+    }
+
+    #[test]
+    fn answers_are_the_same_only_if_all_of_them_is() {
+        let fields = |password: &str, id| {
+            let mut fields = Fields::default();
+            fields.set("password", Value::Text(password)).unwrap();
+            fields.set("id", Value::Integer(id)).unwrap();
+            fields
+        };
+        assert!(fields("a", 1).is_same(&fields("a", 1)));
+        assert!(!fields("a", 1).is_same(&fields("b", 1)));
+        assert!(!fields("a", 1).is_same(&fields("", 1)));
+        assert!(!fields("a", 1).is_same(&fields("a", 2)));
     }
 
     proptest! {

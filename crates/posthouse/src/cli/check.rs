@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use directory::{RegexRules, SourceKind};
+use directory::{Dialect, RegexRules, SourceKind};
 use serde::Serialize;
 
 use super::{
@@ -168,6 +168,8 @@ fn source(source: &directory::SourceSettings) -> SourceLine {
         SourceKind::Http(http) => ("http", Some(http.server.url.origin())),
         SourceKind::Ldap(ldap) => ("ldap", Some(ldap_servers(ldap))),
         SourceKind::Regex(regex) => ("regex", Some(rules(&regex.rules))),
+        SourceKind::Sql(sql) => (sql_word(sql.dialect), Some(sql.server.to_string())),
+        SourceKind::Sqlite(sqlite) => ("sqlite", Some(sqlite.file.display().to_string())),
         SourceKind::Static(answer) => ("static", Some(answer.answer.to_string())),
         SourceKind::Table => ("table", None),
     };
@@ -222,6 +224,14 @@ fn answers(summary: &Summary) -> String {
         [line.name.clone(), addresses.join(" "), line.networks.join(" "), secret.into()]
     });
     format!("{}\n", table(["ANSWER", "ADDRESSES", "FROM", "SECRET"], lines))
+}
+
+fn sql_word(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => "mysql",
+        Dialect::Postgres => "postgres",
+        Dialect::Sqlite => "sqlite",
+    }
 }
 
 fn text(summary: &Summary) -> String {

@@ -6,6 +6,7 @@ mod http;
 mod ldap;
 mod pool;
 mod source;
+mod sql;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,13 +20,16 @@ use toml::{Spanned, de::DeValue};
 
 use super::read::{Field, Keyed, Listed, Literally, Named, Read, Reader, Tables, table};
 
-pub(super) use self::answer::Answer;
-pub(super) use self::http::{Contract, HttpSource, Method, header};
-pub(super) use self::ldap::{LdapAttributes, LdapScopeWord, LdapSource};
-pub(super) use self::pool::{PlaceWord, PolicyWord, Pool};
-pub(super) use self::source::{
-    Cache, Common, Gives, OnError, RegexFormat, RegexRule, RegexSource, SOURCE_WORDS, Source,
-    SourceShape, StaticSource, Verify,
+pub(super) use self::{
+    answer::Answer,
+    http::{Contract, HttpSource, Method, header},
+    ldap::{LdapAttributes, LdapScopeWord, LdapSource},
+    pool::{PlaceWord, PolicyWord, Pool},
+    source::{
+        Cache, Common, Gives, OnError, RegexFormat, RegexRule, RegexSource, SOURCE_WORDS, Source,
+        SourceShape, StaticSource, Verify,
+    },
+    sql::{SqlSource, SqlTlsMode, SqliteSource},
 };
 
 table! {

@@ -152,6 +152,7 @@ fn every_key_of_the_configuration_is_explained() {
         include_str!("file/ldap.rs"),
         include_str!("file/pool.rs"),
         include_str!("file/answer.rs"),
+        include_str!("file/sql.rs"),
     ]
     .concat();
     // `"key" = field: Type,` in the tables; words are `"word" = Variant,`.

@@ -179,14 +179,23 @@ impl<'r> Reader<'r> {
         text: &str,
         part: &Range<usize>,
     ) -> Range<usize> {
-        let whole = value.span();
+        self.within(&value.span(), text, part)
+    }
+
+    /// As [`Self::place_within`], for a text that was read before.
+    pub(super) fn within(
+        &self,
+        whole: &Range<usize>,
+        text: &str,
+        part: &Range<usize>,
+    ) -> Range<usize> {
         let written = self.source.get(whole.clone()).unwrap_or_default();
         match written.find(text) {
             Some(offset) => {
                 let start = whole.start + offset;
                 start + part.start..start + part.end
             }
-            None => whole,
+            None => whole.clone(),
         }
     }
 

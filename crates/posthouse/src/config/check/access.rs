@@ -51,7 +51,9 @@ fn read_as_user(file: &File) -> impl Iterator<Item = (&At<PathBuf>, &'static str
         backends.flat_map(|(_, backend)| [&backend.ca_file, &backend.certificate, &backend.key]);
     let sources = file.directory.value().into_iter().flat_map(|tables| &tables.0);
     let shapes = sources.filter_map(|at| at.value.shape.as_ref());
-    let maps = shapes.flat_map(SourceShape::files);
+    let (maps, later) =
+        (shapes.clone().flat_map(SourceShape::files), shapes.flat_map(SourceShape::later_files));
+    let asked = "its users could not be looked up";
     let renewed = "it would not be read again when it changes";
     let needed = "posthouse would not start";
     let given = |then| move |field| Field::given(field).map(|at| (at, then));
@@ -59,6 +61,7 @@ fn read_as_user(file: &File) -> impl Iterator<Item = (&At<PathBuf>, &'static str
         .filter_map(given(renewed))
         .chain(for_backends.filter_map(given(needed)))
         .chain(maps.filter_map(given(needed)))
+        .chain(later.filter_map(given(asked)))
 }
 
 /// A user and all groups the system knows him in.

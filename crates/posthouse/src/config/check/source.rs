@@ -3,13 +3,14 @@
 mod http;
 mod ldap;
 mod regex;
+mod sql;
 
 use std::{ops::Range, path::PathBuf};
 
 use ::directory::{
-    Answer, Backends, CacheSettings, CdbSettings, Directory, FileSettings, Gives, Keys, OnError,
-    Placeholder, Pools, RuleSettings, Rules, Settings, SourceKind, SourceSettings, StaticSettings,
-    Template, passwords::PasswordSettings,
+    Answer, Backends, CacheSettings, CdbSettings, Dialect, Directory, FileSettings, Gives, Keys,
+    OnError, Placeholder, Pools, RuleSettings, Rules, Settings, SourceKind, SourceSettings,
+    StaticSettings, Template, passwords::PasswordSettings,
 };
 use model::BackendName;
 
@@ -100,6 +101,9 @@ fn source(
         SourceShape::Regex(table) => {
             SourceKind::Regex(regex::settings(at, table, backends, reader)?)
         }
+        SourceShape::MySql(table) => sql::server(at, table, Dialect::MySql, purpose, reader)?,
+        SourceShape::Postgres(table) => sql::server(at, table, Dialect::Postgres, purpose, reader)?,
+        SourceShape::Sqlite(table) => sql::file(at, table, reader)?,
         SourceShape::Static(table) => {
             static_source(at, table, backends, template.as_ref(), reader)?
         }
@@ -234,6 +238,9 @@ fn try_file(
         SourceShape::Hash(_)
         | SourceShape::Http(_)
         | SourceShape::Ldap(_)
+        | SourceShape::MySql(_)
+        | SourceShape::Postgres(_)
+        | SourceShape::Sqlite(_)
         | SourceShape::Static(_)
         | SourceShape::Table(_) => return,
     };

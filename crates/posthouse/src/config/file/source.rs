@@ -6,7 +6,7 @@ use ::directory::Template;
 use model::BackendName;
 use toml::{Spanned, de::DeValue};
 
-use super::{HttpSource, LdapSource, words};
+use super::{HttpSource, LdapSource, SqlSource, SqliteSource, words};
 use crate::config::read::{Field, Keyed, Listed, Literally, Read, Reader, Tables, table};
 
 table! {
@@ -195,6 +195,9 @@ kinds! {
     "http" = Http(HttpSource),
     "ldap" = Ldap(LdapSource),
     "regex" = Regex(RegexSource),
+    "mysql" = MySql(SqlSource),
+    "postgres" = Postgres(SqlSource),
+    "sqlite" = Sqlite(SqliteSource),
     "static" = Static(StaticSource),
     "table" = Table(NothingToSet),
 }
@@ -208,7 +211,23 @@ impl SourceShape {
             Self::Http(table) => vec![&table.ca_file, &table.certificate, &table.key],
             Self::Ldap(table) => vec![&table.ca_file, &table.certificate, &table.key],
             Self::Regex(table) => vec![&table.file],
-            Self::Hash(_) | Self::Static(_) | Self::Table(_) => Vec::new(),
+            Self::Hash(_)
+            | Self::MySql(_)
+            | Self::Postgres(_)
+            | Self::Sqlite(_)
+            | Self::Static(_)
+            | Self::Table(_) => Vec::new(),
+        }
+    }
+
+    /// The files without which it could say nothing of anybody.
+    pub(in crate::config) fn later_files(&self) -> Vec<&Field<PathBuf>> {
+        match self {
+            Self::MySql(table) | Self::Postgres(table) => {
+                vec![&table.ca_file, &table.certificate, &table.key]
+            }
+            Self::Sqlite(table) => vec![&table.file],
+            _ => Vec::new(),
         }
     }
 }

@@ -1,0 +1,178 @@
+//! PostgreSQL: connections that can only read, and the values of its columns.
+//!
+//! Nothing here decides what a column means.
+
+use std::{path::Path, sync::Arc};
+
+use futures_util::TryStreamExt;
+use model::Host;
+use sqlx::{
+    AssertSqlSafe, Column, ConnectOptions, Decode, Row, TypeInfo, ValueRef,
+    postgres::{
+        PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSslMode, PgTypeKind, PgValueRef,
+    },
+};
+
+use super::{
+    OTHER_TYPE, Rows, SqlServer, SqlTls, Times,
+    pool::{Driver, Failure, Fault, Job},
+    refused, unreadable, words,
+};
+use crate::sources::{CannotSay, fields::Value};
+
+/// PostgreSQL servers with the same users.
+pub(super) struct Postgres {
+    options: Vec<PgConnectOptions>,
+    times: Times,
+}
+
+impl Postgres {
+    pub(super) fn new(server: &SqlServer, times: Times) -> Self {
+        let options = match &server.socket {
+            Some(socket) => {
+                let (folder, port) = socket_of(socket);
+                vec![options(server).socket(folder).port(port)]
+            }
+            None => {
+                let at = |(host, port): &(Host, u16)| {
+                    options(server).host(&host.to_string()).port(*port)
+                };
+                server.hosts.iter().map(at).collect()
+            }
+        };
+        Self { options, times }
+    }
+
+    /// How to connect to each.
+    pub(super) fn options(&self) -> &[PgConnectOptions] {
+        &self.options
+    }
+
+    /// How long a connection may take.
+    pub(super) fn times(&self) -> Times {
+        self.times
+    }
+}
+
+/// The folder and the port of a socket, `FOLDER/.s.PGSQL.PORT`; of a folder alone, the usual port.
+fn socket_of(path: &Path) -> (&Path, u16) {
+    let port = path.file_name().and_then(|name| name.to_str()?.strip_prefix(".s.PGSQL."));
+    match (port.and_then(|port| port.parse().ok()), path.parent()) {
+        (Some(port), Some(folder)) => (folder, port),
+        _ => (path, 5432),
+    }
+}
+
+fn options(server: &SqlServer) -> PgConnectOptions {
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .username(&server.user)
+        .database(&server.database)
+        .application_name("posthouse")
+        // A pooler before the database knows no such parameter.
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    if let Some(password) = &server.password {
+        options = options.password(&String::from_utf8_lossy(password.reveal()));
+    }
+    match &server.tls {
+        SqlTls::None => options.ssl_mode(PgSslMode::Disable),
+        SqlTls::Required { verify, ca_file, certificate } => {
+            let mode = if *verify { PgSslMode::VerifyFull } else { PgSslMode::Require };
+            options = options.ssl_mode(mode);
+            if let Some(file) = ca_file {
+                options = options.ssl_root_cert(file);
+            }
+            if let Some((certificate, key)) = certificate {
+                options = options.ssl_client_cert(certificate).ssl_client_key(key);
+            }
+            options
+        }
+    }
+}
+
+impl Driver for Postgres {
+    type Connection = PgConnection;
+
+    fn servers(&self) -> usize {
+        self.options.len()
+    }
+
+    async fn connect(&self, server: usize) -> Result<PgConnection, CannotSay> {
+        let Some(options) = self.options.get(server) else {
+            return Err(CannotSay::unavailable("there is no server"));
+        };
+        let mut connection = options.connect().await.map_err(|error| refused(&error))?;
+        let milliseconds = self.times.statement.as_millis();
+        let session = format!(
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout = {milliseconds}"
+        );
+        let set = sqlx::raw_sql(AssertSqlSafe(session)).execute(&mut connection).await;
+        set.map_err(|error| refused(&error))?;
+        Ok(connection)
+    }
+
+    async fn look_up(&self, connection: &mut PgConnection, job: &Job) -> Result<Rows, Failure> {
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(job.statement.text())));
+        for value in &job.values {
+            query = query.bind(value);
+        }
+        let mut rows = Rows::default();
+        let mut answer = query.fetch(connection);
+        while let Some(row) = answer.try_next().await.map_err(|error| failure(&error))? {
+            let columns = row.columns().iter();
+            let columns = columns.map(|column| (column.name(), value(&row, column.ordinal())));
+            // What follows may be long.
+            rows.add(columns).map_err(|cannot| Failure { cannot, fault: Fault::Interrupted })?;
+        }
+        Ok(rows)
+    }
+}
+
+/// What became of a statement.
+fn failure(error: &sqlx::Error) -> Failure {
+    let answer = match error {
+        sqlx::Error::Database(answer) => answer.try_downcast_ref::<PgDatabaseError>(),
+        _ => None,
+    };
+    // PostgreSQL, appendix A: class 22 is of this question's values, 57014 of its time.
+    let code = answer.map_or("", PgDatabaseError::code);
+    match answer {
+        Some(_) if code.starts_with("22") => {
+            Failure { cannot: CannotSay::misconfigured(words(error)), fault: Fault::Question }
+        }
+        Some(_) if code == "57014" => {
+            Failure { cannot: CannotSay::unavailable(words(error)), fault: Fault::Question }
+        }
+        _ => Failure { cannot: refused(error), fault: Fault::Connection },
+    }
+}
+
+fn value(row: &PgRow, index: usize) -> Result<Value<'_>, CannotSay> {
+    let raw = row.try_get_raw(index).map_err(|error| refused(&error))?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info().into_owned();
+    let value = match kind.name().to_ascii_uppercase().as_str() {
+        "BOOL" => Value::Boolean(decoded(raw)?),
+        "INT2" => Value::Integer(decoded::<i16>(raw)?.into()),
+        "INT4" => Value::Integer(decoded::<i32>(raw)?.into()),
+        "INT8" => Value::Integer(decoded(raw)?),
+        // Filled up with spaces that nobody wrote.
+        "CHAR" => Value::Bytes(bytes(&raw)?.trim_ascii_end()),
+        "BYTEA" | "TEXT" | "VARCHAR" | "NAME" | "\"CHAR\"" | "UNKNOWN" | "CITEXT" => {
+            Value::Bytes(bytes(&raw)?)
+        }
+        _ if matches!(kind.kind(), PgTypeKind::Enum(_)) => Value::Bytes(bytes(&raw)?),
+        _ => Value::Other(OTHER_TYPE),
+    };
+    Ok(value)
+}
+
+fn decoded<'r, T: Decode<'r, sqlx::Postgres>>(raw: PgValueRef<'r>) -> Result<T, CannotSay> {
+    T::decode(raw).map_err(|error| unreadable(&error))
+}
+
+fn bytes<'r>(raw: &PgValueRef<'r>) -> Result<&'r [u8], CannotSay> {
+    raw.as_bytes().map_err(|error| unreadable(&error))
+}

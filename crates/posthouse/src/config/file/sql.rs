@@ -1,0 +1,53 @@
+//! The shape of sources that speak SQL.
+
+use std::path::PathBuf;
+
+use model::{HostPort, Secret};
+use toml::{Spanned, de::DeValue};
+
+use super::words;
+use crate::config::read::{Field, Keyed, Listed, Literally, Read, Reader, table};
+
+table! {
+    /// A database over a network.
+    SqlSource, "source = \"postgres\" or \"mysql\"" {
+        /// One host or several, tried in turn, each perhaps with a port.
+        "address" = addresses: Listed<HostPort>,
+        /// In place of addresses: PostgreSQL's folder of sockets, MySQL's socket.
+        "socket" = socket: PathBuf,
+        "database" = database: String,
+        "user" = user: String,
+        "password" = password: Secret,
+        "password_file" = password_file: PathBuf,
+        "tls" = tls: SqlTlsMode,
+        /// Authorities to trust beside the public ones.
+        "ca_file" = ca_file: PathBuf,
+        /// Our own certificate, and its key.
+        "certificate" = certificate: PathBuf,
+        "key" = key: PathBuf,
+        /// How many connections it gets at most.
+        "connections" = connections: u32,
+        /// Looks a user up.
+        "query" = query: Literally,
+        /// The channel on which PostgreSQL tells of changes.
+        "listen" = listen: String,
+    }
+}
+
+table! {
+    /// A database in a file.
+    SqliteSource, "source = \"sqlite\"" {
+        "file" = file: PathBuf,
+        /// Looks a user up.
+        "query" = query: Literally,
+    }
+}
+
+words! {
+    /// How a connection to a database is kept private.
+    SqlTlsMode, "a TLS mode of a database" {
+        "none" = None,
+        "unverified" = Unverified,
+        "verified" = Verified,
+    }
+}
