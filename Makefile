@@ -10,10 +10,11 @@ endif
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO ?= cargo
 
-.PHONY: help build demo test test-all test-legacy fuzz bench release fmt lint peers deny clean
+.PHONY: help build demo source-lab test test-all test-legacy fuzz bench release fmt lint peers deny clean
 
 help:
 	@echo "make demo      two real mail servers with Posthouse before them, until Ctrl-C (CHECK=1: check and exit)"
+	@echo "make source-lab  real user databases for the configurations in examples/sources (CHECK=1: check and exit)"
 	@echo "make test      format, lints, unit, dialogue, property and end-to-end tests"
 	@echo "make test-all  make test, then what is long, and the licences of all dependencies"
 	@echo "make test-legacy  back ends that know only old TLS, with a program that can speak it (OpenSSL is built along)"
@@ -35,6 +36,9 @@ peers: build
 
 demo: build
 	CHECK=$(CHECK) $(TARGET)/debug/demo
+
+source-lab: build
+	CHECK=$(CHECK) $(TARGET)/debug/source-lab
 
 test: build
 	$(CARGO) fmt --all --check

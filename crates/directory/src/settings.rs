@@ -9,8 +9,7 @@ use model::BackendName;
 use crate::{
     CacheSettings, CdbSettings, FileFormat, FileSettings, HttpContract, HttpSettings, Keys,
     KnownBackend, LdapField, LdapSettings, Pools, RegexSettings, Rules, SqlSettings,
-    SqliteSettings, StaticSettings,
-    passwords::PasswordSettings,
+    SqliteSettings, StaticSettings, passwords::PasswordSettings,
 };
 
 /// All that the directory has to know, from the configuration.

@@ -1,4 +1,4 @@
-//! The real back ends that all tests of a run share, each started when it is first asked for.
+//! The real back ends and databases that all tests of a run share, each started when it is first asked for.
 //! Nothing here is a test's own: users must have names that no other test takes.
 
 use std::{
@@ -13,6 +13,8 @@ use testkit::servers::{
     Service,
     cyrus::{Cyrus, CyrusOptions},
     dovecot::{Dovecot, DovecotOptions, MailFormat},
+    mariadb::Mariadb,
+    postgres::Postgres,
     slapd::Slapd,
 };
 
@@ -25,6 +27,8 @@ pub struct House {
     sdbox: OnceLock<Dovecot>,
     cyrus: OnceLock<Cyrus>,
     slapd: OnceLock<Slapd>,
+    postgres: OnceLock<Postgres>,
+    mariadb: OnceLock<Mariadb>,
     users: AtomicU32,
 }
 
@@ -79,6 +83,16 @@ impl House {
     /// The directory of users, which no test stops.
     pub fn slapd(&self) -> &Slapd {
         self.slapd.get_or_init(|| Slapd::start("").unwrap())
+    }
+
+    /// PostgreSQL. Tables must have names that no other test takes.
+    pub fn postgres(&self) -> &Postgres {
+        self.postgres.get_or_init(|| Postgres::start().unwrap())
+    }
+
+    /// MariaDB. Tables must have names that no other test takes.
+    pub fn mariadb(&self) -> &Mariadb {
+        self.mariadb.get_or_init(|| Mariadb::start().unwrap())
     }
 
     /// The port of a service.

@@ -10,6 +10,7 @@
 )]
 
 pub mod chance;
+pub mod database;
 pub mod door;
 pub mod headers;
 pub mod house;

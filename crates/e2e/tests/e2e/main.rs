@@ -14,6 +14,7 @@ mod behind_proxies;
 mod capabilities;
 mod certificates;
 mod clients;
+mod databases;
 mod descriptors;
 mod dying;
 mod failures;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         failures::cases(),
         sources::cases(),
         ldap::cases(),
+        databases::cases(),
         passwords::cases(),
         scram::cases(),
         dying::cases(),
