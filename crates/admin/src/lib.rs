@@ -5,6 +5,7 @@
 
 mod desk;
 mod look;
+mod placement;
 mod refused;
 mod sessions;
 mod sources;
@@ -17,6 +18,12 @@ pub use crate::{
         status,
     },
     look::{CheckedBackend, LookUp, LookedUp, Mailbox, backend_check, user_look_up, whereabouts},
+    placement::{
+        AddedBackend, AlsoKick, Hold, HoldList, ListMailboxes, MailboxLine, MailboxList,
+        MemberLine, PlaceShards, PlacedShards, PoolLine, RenameUser, RenamedUser, ShardLine,
+        Switched, WhichPool, WouldMove, backend_add, backend_drain, hold, hold_list, mailbox_list,
+        pool_list, release, shard_list, shard_place, user_rename,
+    },
     refused::{Refused, Why},
     sessions::{Kick, Kicked, SessionFilter},
     sources::{Flush, Flushed, SourceCounts, SourceLine},
@@ -24,7 +31,7 @@ pub use crate::{
     users::{
         ExportUsers, Exported, ExportedLine, HistoryLine, ImportRequest, Imported, LineMistake,
         ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList, Users, user_export,
-        user_import, user_list, user_place, user_remove, user_show,
+        user_history, user_import, user_list, user_place, user_remove, user_show,
     },
 };
 

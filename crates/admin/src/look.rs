@@ -78,13 +78,16 @@ impl From<Placed> for Mailbox {
 ///
 /// # Errors
 /// [`Why::Invalid`] if the name is none, [`Why::Unavailable`] if a source cannot say.
-pub async fn whereabouts(
+pub async fn whereabouts(directory: &Directory, name: &str) -> Result<Whereabouts, Refused> {
+    whereabouts_by(directory, name, Protocol::Imap).await
+}
+
+async fn whereabouts_by(
     directory: &Directory,
     name: &str,
     protocol: Protocol,
 ) -> Result<Whereabouts, Refused> {
-    let user = canonical(directory.rules(), name)?;
-    let query = Query::without_client(user, protocol);
+    let query = Query::without_client(canonical(directory.rules(), name)?, protocol);
     directory.whereabouts(&query).await.map_err(cannot_say)
 }
 
@@ -104,7 +107,7 @@ pub async fn user_look_up(
     request: &LookUp,
 ) -> Result<LookedUp, Refused> {
     let protocol = request.protocol;
-    let found = whereabouts(directory, name, protocol).await?;
+    let found = whereabouts_by(directory, name, protocol).await?;
     let user = shown(found.user.as_str());
     let Some(source) = &found.source else {
         let message = format!("no source of the directory knows `{user}`");

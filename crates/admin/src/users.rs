@@ -8,13 +8,13 @@ use std::{
 };
 
 use directory::{
-    Answer, Backends, Change, Event, Import, ImportFormat, ImportReport, PasswordChange, Place,
-    Range, Rules, Store, WrongLines,
+    Answer, Backends, Change, Directory, Event, Held, Import, ImportFormat, ImportReport,
+    PasswordChange, Place, Range, Rules, Store, Whereabouts, WrongLines,
 };
-use model::{BackendName, CanonicalUser, Secret, UserName};
+use model::{BackendName, CanonicalUser, Protocol, Secret, UserName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Refused, Why};
+use crate::{Actor, Mailbox, Refused, Why, no_table, placement::moves_no_mail};
 
 /// Users on one page of a list at most.
 const MAX_PAGE: usize = 10_000;
@@ -32,11 +32,22 @@ pub struct Users {
     pub backends: Backends,
     /// The table's template, for addresses that no back end has.
     pub template: Option<BackendName>,
+    /// Whether a pool places those for whom the table names no place.
+    pub has_pool: bool,
 }
 
 impl Users {
     fn canonical(&self, name: &str) -> Result<CanonicalUser, Refused> {
         canonical(&self.rules, name)
+    }
+
+    /// Whether an answer leads elsewhere than to where the user's mail is looked for. Who is known to nobody
+    /// has no mail.
+    fn moves(&self, at: &Whereabouts, answer: &Answer) -> bool {
+        let Some(route) = &at.route else { return at.cannot_say.is_some() };
+        let user = answer.user.as_ref().unwrap_or_else(|| at.user.name());
+        let leads = self.backends.resolve(&answer.place, self.template.as_ref(), Protocol::Imap);
+        leads.map_or(true, |target| route.targets != [target] || route.user != *user)
     }
 }
 
@@ -106,6 +117,10 @@ pub struct PlaceUser {
     /// His password.
     #[serde(default)]
     pub password: Password,
+    /// Whether the operator says that the mail is there already. Without that, a mailbox that exists is
+    /// not looked for elsewhere.
+    #[serde(default)]
+    pub mail_is_already_there: bool,
 }
 
 /// What placing or removing a user came to.
@@ -126,18 +141,25 @@ fn word(change: Change) -> &'static str {
     }
 }
 
-/// Says where a user's mail is.
+/// Says where a user's mail is: in the table, or to the pool that he is in. `at` is where it is looked for so
+/// far; `users` is the table, if there is one.
 ///
 /// # Errors
-/// [`Why::Invalid`] if the name or the place is none, [`Why::Unavailable`] if the table cannot be
+/// [`Why::Invalid`] if the place is none, or it is another than before and it is not said that the mail is
+/// there; [`Why::NoTable`] if he is in no pool, and there is no table; [`Why::Unavailable`] if it cannot be
 /// written.
 pub fn user_place(
-    users: &Users,
+    directory: &Directory,
+    users: Option<&Users>,
     actor: &Actor,
-    name: &str,
+    at: &Whereabouts,
     request: PlaceUser,
 ) -> Result<Placed, Refused> {
-    let user = users.canonical(name)?;
+    if at.is_in_pool() {
+        return place_in_pool(directory, actor, at, &request);
+    }
+    let users = users.ok_or_else(no_table)?;
+    let user = &at.user;
     let place = place(&request.backend)?;
     users.backends.check(&place, users.template.as_ref()).map_err(Refused::invalid)?;
     let name_there = request.name_there.map(|name| {
@@ -145,6 +167,9 @@ pub fn user_place(
         parsed.map_err(|error| Refused::invalid(format!("the name there: {error}")))
     });
     let answer = Answer { user: name_there.transpose()?, place };
+    if !request.mail_is_already_there && users.moves(at, &answer) {
+        return Err(moves_no_mail(&is_elsewhere(at)));
+    }
     let password = match request.password {
         Password::Forget => PasswordChange::Forget,
         Password::Keep => PasswordChange::Keep,
@@ -155,12 +180,51 @@ pub fn user_place(
         }
         Password::Set(text) => PasswordChange::Set(Secret::new(text).map_err(Refused::invalid)?),
     };
-    let change = users.store.place(actor.as_str(), &user, &answer, password)?;
+    let change = users.store.place(actor.as_str(), user, &answer, password)?;
     tracing::info!(
         target: "audit",
         act = "user-place", actor = actor.as_str(), %user, answer = %answer, change = word(change),
     );
     Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
+}
+
+/// Gives a mailbox of a pool a home of its own.
+fn place_in_pool(
+    directory: &Directory,
+    actor: &Actor,
+    at: &Whereabouts,
+    request: &PlaceUser,
+) -> Result<Placed, Refused> {
+    let user = &at.user;
+    if request.name_there.is_some() || !matches!(request.password, Password::Keep) {
+        let message = format!("a pool says where `{user}` is, and nothing else of him");
+        return Err(Refused::invalid(message));
+    }
+    let backend = BackendName::new(&request.backend).map_err(Refused::invalid)?;
+    let now = at.placed.as_ref().and_then(|placed| placed.backend.as_ref());
+    if now.is_some_and(|now| *now != backend) && !request.mail_is_already_there {
+        return Err(moves_no_mail(&is_elsewhere(at)));
+    }
+    let placed = directory.place_mailbox(actor.as_str(), at, &backend)?;
+    let change = match placed {
+        Some((before, true)) if before.backend.is_some() => Change::Changed,
+        Some((_, true)) => Change::Added,
+        _ => Change::Unchanged,
+    };
+    tracing::info!(
+        target: "audit",
+        act = "user-place", actor = actor.as_str(), %user, answer = %backend, change = word(change),
+    );
+    Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
+}
+
+fn is_elsewhere(at: &Whereabouts) -> String {
+    let user = shown(at.user.as_str());
+    let targets = at.route.as_ref().map(|route| route.targets.as_slice());
+    match targets.and_then(<[_]>::first) {
+        Some(target) => format!("the mail of `{user}` is looked for at {}", target.backend),
+        None => format!("it cannot be said now where the mail of `{user}` is"),
+    }
 }
 
 fn place(text: &str) -> Result<Place, Refused> {
@@ -207,8 +271,12 @@ pub struct ShownUser {
     pub name_there: Option<String>,
     /// Whether a password is stored. It is never shown.
     pub has_password: bool,
-    /// When this was last changed, in seconds since 1970.
-    pub changed_at: u64,
+    /// When this was last changed in the table, in seconds since 1970.
+    pub changed_at: Option<u64>,
+    /// What his pool says of his mailbox, where he is in one and has been seen.
+    pub mailbox: Option<Mailbox>,
+    /// Whether nobody new is let in to it.
+    pub held: bool,
     /// What was done to him, newest first.
     pub history: Vec<HistoryLine>,
 }
@@ -235,22 +303,56 @@ impl From<Event> for HistoryLine {
     }
 }
 
-/// Shows a user of the table.
+/// Shows what is stored of a user, in the table or of his mailbox. `at` is where it is looked for, if that
+/// can be said.
 ///
 /// # Errors
-/// [`Why::NotFound`] if he is not in the table.
-pub fn user_show(users: &Users, name: &str) -> Result<ShownUser, Refused> {
-    let user = users.canonical(name)?;
-    let home = users.store.find(&user)?.ok_or_else(|| not_found(&user))?;
-    let history = users.store.history(Some(&user), SHOWN_HISTORY)?;
+/// [`Why::NotFound`] if nothing is.
+pub fn user_show(
+    directory: &Directory,
+    users: Option<&Users>,
+    name: &str,
+    at: Option<&Whereabouts>,
+) -> Result<ShownUser, Refused> {
+    let user = canonical(directory.rules(), name)?;
+    let home = users.map(|users| users.store.find(&user)).transpose()?.flatten();
+    let mailbox = at.and_then(|at| at.placed.clone()).map(Mailbox::from);
+    if home.is_none() && mailbox.is_none() {
+        return Err(if users.is_some() { not_found(&user) } else { nothing_stored(&user) });
+    }
+    let answer = home.as_ref().and_then(|home| home.answer.clone());
+    let history = directory.history(&user, SHOWN_HISTORY)?;
+    let is_held = |held: &Held| matches!(held, Held::User(held) if *held == user);
     Ok(ShownUser {
-        user: user.to_string(),
-        backend: home.answer.as_ref().map(|answer| answer.place.to_string()),
-        name_there: home.answer.and_then(|answer| answer.user).map(|name| name.to_string()),
-        has_password: home.password.is_some() || home.verifier.is_some(),
-        changed_at: seconds(home.changed_at),
+        backend: match &answer {
+            Some(answer) => Some(answer.place.to_string()),
+            None => mailbox.as_ref().and_then(|mailbox| mailbox.backend.clone()),
+        },
+        name_there: answer.and_then(|answer| answer.user).map(|name| name.to_string()),
+        has_password: home
+            .as_ref()
+            .is_some_and(|home| home.password.is_some() || home.verifier.is_some()),
+        changed_at: home.map(|home| seconds(home.changed_at)),
+        mailbox,
+        held: directory.holds().list().iter().any(is_held),
         history: history.into_iter().map(HistoryLine::from).collect(),
+        user: user.to_string(),
     })
+}
+
+fn nothing_stored(user: &CanonicalUser) -> Refused {
+    let user = shown(user.as_str());
+    Refused::new(Why::NotFound, format!("nothing is stored of the user `{user}`"))
+}
+
+/// What was done to a user, newest first.
+///
+/// # Errors
+/// [`Why::Invalid`] if the name is none, [`Why::Unavailable`] if the store cannot be read.
+pub fn user_history(directory: &Directory, name: &str) -> Result<Vec<HistoryLine>, Refused> {
+    let user = canonical(directory.rules(), name)?;
+    let history = directory.history(&user, MAX_PAGE)?;
+    Ok(history.into_iter().map(HistoryLine::from).collect())
 }
 
 /// Which users to list.
@@ -398,12 +500,16 @@ pub fn user_export(
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRequest {
-    /// `csv` or `perdition`.
+    /// `csv`, `mysql`, `passwd-file` or `perdition`.
     #[serde(with = "ImportFormatWord")]
     pub format: ImportFormat,
     /// Whether lines that are wrong are left out; else one wrong line refuses all.
     #[serde(default)]
     pub skip_wrong: bool,
+    /// Whether the operator says that the mail is there already; else a line is wrong that would have an existing
+    /// mailbox looked for elsewhere.
+    #[serde(default)]
+    pub mail_is_already_there: bool,
 }
 
 /// The words for the formats.
@@ -411,6 +517,8 @@ pub struct ImportRequest {
 #[serde(remote = "ImportFormat", rename_all = "kebab-case")]
 enum ImportFormatWord {
     Csv,
+    Mysql,
+    PasswdFile,
     Perdition,
 }
 
@@ -477,6 +585,8 @@ pub fn user_import(
         rules: &users.rules,
         backends: &users.backends,
         template: users.template.as_ref(),
+        has_pool: users.has_pool,
+        mail_is_already_there: request.mail_is_already_there,
         wrong_lines: if request.skip_wrong { WrongLines::Skip } else { WrongLines::RefuseAll },
     };
     let imported: Imported = users.store.import(actor.as_str(), &import, input, progress)?.into();

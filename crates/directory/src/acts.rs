@@ -5,7 +5,7 @@
 use model::{BackendName, CanonicalUser};
 
 use crate::{
-    Added, Directory, Held, PlaceRefused, Placed, PoolView, Range, Renamed, ShardRun, Store,
+    Added, Directory, Event, Held, PlaceRefused, Placed, PoolView, Range, Renamed, ShardRun, Store,
     Whereabouts,
     placement::{Placement, Wanted},
 };
@@ -122,6 +122,14 @@ impl Directory {
             Ok(PlacedMailbox { user: listed.user, placed })
         };
         self.store()?.mailboxes(range)?.into_iter().map(place).collect()
+    }
+
+    /// The newest events of a user, newest first.
+    ///
+    /// # Errors
+    /// [`PlaceRefused`] if the store cannot say.
+    pub fn history(&self, user: &CanonicalUser, limit: usize) -> Result<Vec<Event>, PlaceRefused> {
+        Ok(self.store()?.history(Some(user), limit)?)
     }
 
     /// Lets nobody new in: to a user's mailbox, or to a back end. Whether that is news.

@@ -146,6 +146,12 @@ impl Chain {
         })
     }
 
+    /// Whether a pool places those of the table for whom it names no place.
+    pub(crate) fn table_has_pool(&self) -> bool {
+        let has_pool = |link: &Link| matches!(link.source, Source::Table(_)) && link.pool.is_some();
+        self.0.iter().any(has_pool)
+    }
+
     /// The template of the table.
     pub(crate) fn table_template(&self) -> Option<&BackendName> {
         let is_table = |link: &&Link| matches!(link.source, Source::Table(_));

@@ -145,6 +145,11 @@ pub struct Whereabouts {
 }
 
 impl Whereabouts {
+    /// Whether the source that knows him leaves it to a pool where he is.
+    pub fn is_in_pool(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// His mailbox, where he is in a pool.
     pub(crate) fn wanted(&self) -> Option<&Wanted> {
         self.wanted.as_ref()
@@ -389,6 +394,11 @@ impl Directory {
     /// Who is held.
     pub fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Whether the chain has a table whose users a pool places where it leaves that open.
+    pub fn table_has_pool(&self) -> bool {
+        self.chain.table_has_pool()
     }
 
     /// The template of the table, if the chain has a table and that a template.

@@ -9,9 +9,9 @@ use std::{
     str::Chars,
 };
 
-use model::{CanonicalUser, Secret, UserName};
+use model::UserName;
 
-use crate::{Answer, Rules};
+use crate::Answer;
 
 /// The longest line in bytes: four user names of full length fit.
 const LINE_BYTES: usize = 2048;
@@ -40,8 +40,20 @@ pub(crate) enum Wrong {
     BadName(#[from] crate::BadName),
     #[error("a `\\` at the end has nothing to escape")]
     EscapeAtEnd,
-    #[error("expected `user,backend[,user_there[,password]]`, found {0} fields")]
-    Fields(usize),
+    #[error(
+        "expected 2 to {most} fields, found {found}: user,backend[,user_there[,password]], or those that the \
+         first line names"
+    )]
+    Columns {
+        /// How many there are.
+        found: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    #[error("whether he may log in is said by `true` or `false`")]
+    Flag,
+    #[error("what the password is compared with cannot be used: {0}")]
+    Hash(#[from] crate::passwords::Unusable),
     #[error("the line is longer than {LINE_BYTES} bytes")]
     Long,
     #[error("the name cannot be used: {0}")]
@@ -125,12 +137,6 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Makes the name of an entry canonical, as if a client had typed it.
-pub(crate) fn canonical(rules: &Rules, entry: Entry) -> Result<(CanonicalUser, Answer), Wrong> {
-    let (name, answer) = entry;
-    Ok((rules.canonical(&name)?, answer))
-}
-
 /// Reads a line of a text map: `user: [user@]host[:port]`.
 ///
 /// The user ends at the first colon; with quotation marks around it he may hold colons. A backslash
@@ -182,33 +188,8 @@ fn take_until(
     Ok(None)
 }
 
-/// Reads a line of comma-separated values (RFC 4180, without line ends in fields):
-/// `user,backend[,user_there[,password]]`, with empty fields for what is not there. That line itself
-/// is a header.
-pub(crate) fn csv_entry(line: &str) -> Result<Option<(Entry, Option<Secret>)>, Wrong> {
-    if line.trim().is_empty() {
-        return Ok(None);
-    }
-    let fields = csv_fields(line)?;
-    let words: Vec<&str> = fields.iter().map(String::as_str).collect();
-    if let Some(more) = words.strip_prefix(&["user", "backend"])
-        && matches!(more, [] | ["user_there"] | ["user_there", "password"])
-    {
-        return Ok(None);
-    }
-    let (name, place, user, password) = match words.as_slice() {
-        [name, place] => (name, place, "", ""),
-        [name, place, user] => (name, place, *user, ""),
-        [name, place, user, password] => (name, place, *user, *password),
-        others => return Err(Wrong::Fields(others.len())),
-    };
-    let user = (!user.is_empty()).then(|| UserName::new(user)).transpose()?;
-    let password = (!password.is_empty()).then(|| Secret::new(password)).transpose()?;
-    let answer = Answer { user, place: place.parse()? };
-    Ok(Some(((UserName::new(*name)?, answer), password)))
-}
-
-fn csv_fields(line: &str) -> Result<Vec<String>, Wrong> {
+/// Splits a line of comma-separated values (RFC 4180, without line ends in fields).
+pub(crate) fn csv_fields(line: &str) -> Result<Vec<String>, Wrong> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {
@@ -262,11 +243,6 @@ mod tests {
         entry.map(|(name, answer)| (name.to_string(), answer.to_string()))
     }
 
-    fn csv(line: &str) -> Option<(String, String)> {
-        let entry = csv_entry(line).unwrap();
-        entry.map(|((name, answer), _)| (name.to_string(), answer.to_string()))
-    }
-
     fn pair(name: &str, answer: &str) -> Option<(String, String)> {
         Some((name.to_owned(), answer.to_owned()))
     }
@@ -312,39 +288,6 @@ mod tests {
     }
 
     #[test]
-    fn a_csv_line_has_two_to_four_fields() {
-        for (line, name, answer) in [
-            ("bob,a", "bob", "a"),
-            ("bob , a ,", "bob", "a"),
-            ("bob,[::1]:143,robert", "bob", "robert@[::1]:143"),
-            ("\"smith, \"\"bob\"\"\",a,\"r,b\"", "smith, \"bob\"", "r,b@a"),
-            ("bob,a,,secret", "bob", "a"),
-            ("user,backend,", "user", "backend"),
-        ] {
-            assert_eq!(csv(line), pair(name, answer), "{line}");
-        }
-        for line in
-            ["", "user,backend", "user, backend , user_there", "user,backend,user_there,password"]
-        {
-            assert_eq!(csv(line), None, "{line}");
-        }
-        for line in ["bob", ",a", "bob,", "bob,a,b,c,d", "bob,x@a", "\"bob,a", "\"bob\"x,a"] {
-            assert!(csv_entry(line).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_password_stands_in_the_fourth_field_as_it_is() {
-        let password = |line: &str| {
-            let (_, password) = csv_entry(line).unwrap().unwrap();
-            password.map(|password| String::from_utf8(password.reveal().to_vec()).unwrap())
-        };
-        assert_eq!(password("bob,a,,\" a,\"\"b \""), Some(" a,\"b ".to_owned()));
-        assert_eq!(password("bob,a,bob,"), None);
-        assert_eq!(password("bob,a"), None);
-    }
-
-    #[test]
     fn lines_are_numbered_and_bounded() {
         let long = "x".repeat(LINE_BYTES + 1);
         let text = format!("\u{feff}a\r\n{long}\n\n\u{feff}b");
@@ -364,7 +307,7 @@ mod tests {
         #[test]
         fn no_line_makes_a_reader_panic(line in "([\\PC]|[:\"\\\\#, ])*") {
             let _ = map_entry(&line);
-            let _ = csv_entry(&line);
+            let _ = csv_fields(&line);
         }
 
         #[test]
@@ -372,7 +315,8 @@ mod tests {
             let escaped = name.replace('\\', "\\\\").replace('"', "\\\"");
             prop_assert_eq!(map(&format!("\"{escaped}\": a")), pair(&name, "a"));
             let doubled = name.replace('"', "\"\"");
-            prop_assert_eq!(csv(&format!("\"{doubled}\",a")), pair(&name, "a"));
+            let fields = csv_fields(&format!("\"{doubled}\",a")).unwrap();
+            prop_assert_eq!(fields, [name.as_str(), "a"]);
         }
     }
 }

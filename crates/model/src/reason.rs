@@ -215,6 +215,8 @@ reasons! {
     // Ours.
     /// The connection has come through as many proxies as may be: one of them leads to itself.
     Loop = "loop", Posthouse;
+    /// The operator holds the user, or his back end, while something is done behind.
+    Held = "held", Posthouse;
     /// The operator ended the session.
     Kicked = "kicked", Nobody;
     /// The program is stopping.

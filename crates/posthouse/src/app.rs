@@ -322,12 +322,13 @@ pub(crate) fn directory_settings(config: &Config) -> Result<directory::Settings,
 }
 
 /// The table, for the operator's acts on users.
-fn users(directory: &Directory) -> Option<Users> {
+pub(crate) fn users(directory: &Directory) -> Option<Users> {
     Some(Users {
         store: Arc::clone(directory.table()?),
         rules: directory.rules().clone(),
         backends: directory.backends().clone(),
         template: directory.table_template().cloned(),
+        has_pool: directory.table_has_pool(),
     })
 }
 

@@ -7,6 +7,7 @@ mod import;
 mod output;
 mod reach;
 mod session;
+mod shard;
 mod source;
 mod user;
 mod version;
@@ -77,6 +78,9 @@ enum Command {
     /// Let the sources of the directory be asked anew.
     #[command(subcommand)]
     Cache(source::Cache),
+    /// Look at the pools and their shards.
+    #[command(subcommand)]
+    Shard(shard::Shard),
     /// Look at the sessions, and end them.
     #[command(subcommand)]
     Session(session::Session),
@@ -122,6 +126,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::check(&common, output),
         Command::User(act) => user::act(&common.quietly(Purpose::Act)?, act, output),
         Command::Backend(act) => backend::act(&common, act, output),
+        Command::Shard(act) => shard::act(&common.quietly(Purpose::Act)?, act, output),
         Command::Session(act) => session::act(&common.quietly(Purpose::Act)?, act, output),
         Command::Source(act) => source::act(&common.quietly(Purpose::Act)?, &act, output),
         Command::Cache(act) => source::cache(&common.quietly(Purpose::Act)?, act, output),

@@ -8,8 +8,8 @@ use std::{
 };
 
 use backends::{Client, Entered, Lease};
-use directory::{Query, Verdict};
-use model::{CanonicalUser, Credentials, Proof, Protocol, Reason, Refusal, UserName};
+use directory::{Passage, Query, Verdict};
+use model::{CanonicalUser, Credentials, Proof, Protocol, Reason, Refusal, Route, UserName};
 use proto::{
     Machine, Step,
     front::{self, Answer, Event, Front, Privacy, Said, Text},
@@ -18,7 +18,7 @@ use proto::{
     relay::Framer,
     sasl::scram::ChannelBindings,
 };
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use transport::{Direction, Pair, Stream, Watch};
 
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
     settings::within,
     talk::{GOODBYE, Talk},
 };
+
+/// How long a login waits while its user, or the back end where his mail is, is held.
+const HELD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client, its back end, and their entry in the registry.
 pub(crate) struct Established {
@@ -70,6 +73,8 @@ impl Attempt {
 struct Admitted {
     user: CanonicalUser,
     entered: Entered,
+    /// What was held when the way to the back end was asked for.
+    passage: Passage,
 }
 
 /// Speaks with the client until it is logged in at its back end. A refused login changes nothing:
@@ -254,7 +259,7 @@ async fn try_to_admit(
     let since = Instant::now();
     let asked = ask(&user, offered, visitor, client, attempt).await;
     match asked {
-        Ok(entered) => Ok(Admitted { user, entered }),
+        Ok((entered, passage)) => Ok(Admitted { user, entered, passage }),
         Err(refused) => {
             if refused.reason == Reason::WrongPassword {
                 // Without what it waited for its turn: whoever guesses on would make all refusals longer.
@@ -276,34 +281,25 @@ async fn ask(
     visitor: &Visitor,
     client: &Client,
     attempt: &Attempt,
-) -> Result<Entered, Refused> {
+) -> Result<(Entered, Passage), Refused> {
     let shared = &visitor.shared;
     let protocol = visitor.listener.protocol;
     let query = attempt.query(user, visitor);
-    let route = match shared.directory.admit(&query, &offered.proof, attempt.number).await {
-        Ok(Verdict::Admit(route)) => route,
-        Ok(Verdict::Refused(refused)) => {
-            log_refusal(visitor, Some(user), refused.reason, "", "");
-            return Err(refused.into());
-        }
-        Ok(Verdict::Unknown) => {
-            log_refusal(visitor, Some(user), Reason::UnknownUser, "", "");
-            return Err(Reason::UnknownUser.into());
-        }
-        Err(unavailable) => {
-            let detail = unavailable.to_string();
-            log_refusal(visitor, Some(user), unavailable.reason, "", &detail);
-            return Err(unavailable.reason.into());
-        }
-    };
+    let (route, passage) = way_in(&query, offered, visitor, attempt).await?;
     match shared.backends.log_in(protocol, &route, offered, client).await {
+        // It may be that his mailbox is moved at this moment.
+        Ok(entered) if !shared.directory.holds().is_free(&passage, user, &entered.backend) => {
+            log_refusal(visitor, Some(user), Reason::Held, entered.backend.as_str(), "");
+            tokio::spawn(entered.leave(protocol));
+            Err(Reason::Held.into())
+        }
         Ok(entered) if shared.sessions.is_full_for(user) => {
             log_refusal(visitor, Some(user), Reason::LimitUser, entered.backend.as_str(), "");
             // The client need not wait for this goodbye.
             tokio::spawn(entered.leave(protocol));
             Err(Reason::LimitUser.into())
         }
-        Ok(entered) => Ok(entered),
+        Ok(entered) => Ok((entered, passage)),
         Err(failure) => {
             let backend = failure.backend.as_ref().map_or("", |name| name.as_str());
             log_refusal(visitor, Some(user), failure.reason, backend, &failure.detail);
@@ -322,6 +318,47 @@ pub(crate) async fn wait_for_address(visitor: &Visitor) -> Result<(), Refused> {
 pub(crate) async fn wait_for_user(visitor: &Visitor, user: &CanonicalUser) -> Result<(), Refused> {
     let turn = visitor.shared.throttle.user(user, visitor.client.ip(), Instant::now());
     wait_for_turn(visitor, Some(user), turn).await
+}
+
+/// Asks the directory for the way to a user's mailbox. While he is held, or where he would go is, he waits, and
+/// then asks anew: his mailbox may be elsewhere by then.
+async fn way_in(
+    query: &Query,
+    offered: &Credentials,
+    visitor: &Visitor,
+    attempt: &Attempt,
+) -> Result<(Route, Passage), Refused> {
+    let directory = &visitor.shared.directory;
+    let user = &query.user;
+    let give_up = tokio::time::Instant::now() + HELD_PATIENCE;
+    loop {
+        let passage = directory.holds().passage(user);
+        let route = match directory.admit(query, &offered.proof, attempt.number).await {
+            Ok(Verdict::Admit(route)) => route,
+            Ok(Verdict::Refused(refused)) => {
+                log_refusal(visitor, Some(user), refused.reason, "", "");
+                return Err(refused.into());
+            }
+            Ok(Verdict::Unknown) => {
+                log_refusal(visitor, Some(user), Reason::UnknownUser, "", "");
+                return Err(Reason::UnknownUser.into());
+            }
+            Err(unavailable) => {
+                let detail = unavailable.to_string();
+                log_refusal(visitor, Some(user), unavailable.reason, "", &detail);
+                return Err(unavailable.reason.into());
+            }
+        };
+        if !directory.holds().is_held(user, &route) {
+            return Ok((route, passage));
+        }
+        let released = directory.holds().released(user, &route);
+        if timeout_at(give_up, released).await.is_err() {
+            let backend = route.targets.first().map_or("", |target| target.backend.as_str());
+            log_refusal(visitor, Some(user), Reason::Held, backend, "");
+            return Err(Reason::Held.into());
+        }
+    }
 }
 
 /// Waits as long as a login that comes too early has to.
@@ -346,7 +383,7 @@ async fn wait_for_turn(
 impl Talk<'_> {
     /// Tells the client that it is in, and joins it with its back end.
     async fn welcome(mut self, mut front: Front, admitted: Admitted) -> Result<Established, End> {
-        let Admitted { user, mut entered } = admitted;
+        let Admitted { user, mut entered, passage } = admitted;
         // Nobody could follow the stream behind either command: the next login would get past routing.
         let framed = self.visitor.listener.clean_bye
             || entered.welcome.unauthenticate
@@ -387,7 +424,13 @@ impl Talk<'_> {
         );
         let from_client = front.into_rest();
         let (up, down) = (from_client.len(), entered.rest.len());
-        let membership = self.visitor.shared.sessions.enter(who, self.visitor.since);
+        let shared = &self.visitor.shared;
+        let membership = shared.sessions.enter(who, self.visitor.since);
+        // After it has entered: whoever holds and kicks meanwhile has found it, or is found here.
+        let Who { id, user, backend, .. } = &membership.who;
+        if !shared.directory.holds().is_free(&passage, user, backend) {
+            shared.sessions.kick(*id);
+        }
         let pair = if membership.who.framed {
             let framer = Framer::new(membership.who.protocol);
             Pair::framed(self.client, from_client, entered.stream, entered.rest, framer)

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use admin::{
-    Desk, ExportUsers, Exported, Flush, Flushed, ImportRequest, Imported, Kick, Kicked, ListUsers,
-    LookUp, LookedUp, PlaceUser, Placed, Refused, SessionFilter, ShownUser, Status, UserList, Why,
+    AddedBackend, AlsoKick, Desk, ExportUsers, Exported, Flush, Flushed, HistoryLine, Hold,
+    HoldList, ImportRequest, Imported, Kick, Kicked, ListMailboxes, ListUsers, LookUp, LookedUp,
+    MailboxList, PlaceShards, PlaceUser, Placed, PlacedShards, PoolLine, Refused, RenameUser,
+    RenamedUser, SessionFilter, ShardLine, ShownUser, Status, Switched, UserList, WhichPool, Why,
 };
 use axum::{
     Json, Router,
@@ -14,7 +16,7 @@ use axum::{
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     response::IntoResponse,
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -32,9 +34,20 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/status", get(status))
         .route("/users", get(user_list))
         .route("/users/{user}", get(user_show).put(user_place).delete(user_remove))
+        .route("/users/{user}/history", get(user_history))
+        .route("/users/{user}/rename", post(user_rename))
+        .route("/mailboxes", get(mailbox_list))
         .route("/export/users", get(user_export))
         .route("/look-up/{user}", get(user_look_up))
         .route("/backends", get(backend_list))
+        .route("/pools", get(pool_list))
+        .route("/members/{backend}", post(backend_add))
+        .route("/drained/{backend}", put(backend_drain).delete(backend_enable))
+        .route("/shards", get(shard_list))
+        .route("/shards/place", post(shard_place))
+        .route("/holds", get(hold_list))
+        .route("/holds/users/{user}", put(user_hold).delete(user_release))
+        .route("/holds/backends/{backend}", put(backend_hold).delete(backend_release))
         .route("/sources", get(source_list))
         .route("/cache/flush", post(cache_flush))
         .route("/sessions", get(session_list))
@@ -60,7 +73,14 @@ async fn user_list(State(desk): Daemon, Asked(request): Asked<ListUsers>) -> Ans
 }
 
 async fn user_show(State(desk): Daemon, Named(user): Named) -> Answer<ShownUser> {
-    blocking(move || admin::user_show(desk.users()?, &user)).await
+    // What the table says is shown also while another source cannot say anything.
+    let at = admin::whereabouts(&desk.directory, &user).await.ok();
+    let shown = move || admin::user_show(&desk.directory, desk.users.as_ref(), &user, at.as_ref());
+    blocking(shown).await
+}
+
+async fn user_history(State(desk): Daemon, Named(user): Named) -> Answer<Vec<HistoryLine>> {
+    blocking(move || admin::user_history(&desk.directory, &user)).await
 }
 
 async fn user_place(
@@ -69,7 +89,112 @@ async fn user_place(
     Named(user): Named,
     Sent(request): Sent<PlaceUser>,
 ) -> Answer<Placed> {
-    blocking(move || admin::user_place(desk.users()?, &actor, &user, request)).await
+    let at = admin::whereabouts(&desk.directory, &user).await?;
+    let place =
+        move || admin::user_place(&desk.directory, desk.users.as_ref(), &actor, &at, request);
+    blocking(place).await
+}
+
+async fn user_rename(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(user): Named,
+    Sent(request): Sent<RenameUser>,
+) -> Answer<RenamedUser> {
+    let at = admin::whereabouts(&desk.directory, &user).await?;
+    blocking(move || admin::user_rename(&desk.directory, &actor, &at, &request)).await
+}
+
+async fn mailbox_list(
+    State(desk): Daemon,
+    Asked(request): Asked<ListMailboxes>,
+) -> Answer<MailboxList> {
+    blocking(move || admin::mailbox_list(&desk.directory, request)).await
+}
+
+async fn pool_list(State(desk): Daemon) -> Answer<Vec<PoolLine>> {
+    blocking(move || admin::pool_list(&desk.directory)).await
+}
+
+async fn backend_add(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(backend): Named,
+    Sent(which): Sent<WhichPool>,
+) -> Answer<AddedBackend> {
+    blocking(move || admin::backend_add(&desk.directory, &actor, &backend, which)).await
+}
+
+async fn backend_drain(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(backend): Named,
+) -> Answer<Switched> {
+    blocking(move || admin::backend_drain(&desk.directory, &actor, &backend, true)).await
+}
+
+async fn backend_enable(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(backend): Named,
+) -> Answer<Switched> {
+    blocking(move || admin::backend_drain(&desk.directory, &actor, &backend, false)).await
+}
+
+async fn shard_list(State(desk): Daemon, Asked(which): Asked<WhichPool>) -> Answer<Vec<ShardLine>> {
+    blocking(move || admin::shard_list(&desk.directory, which)).await
+}
+
+async fn shard_place(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Sent(request): Sent<PlaceShards>,
+) -> Answer<PlacedShards> {
+    blocking(move || admin::shard_place(&desk.directory, &actor, request)).await
+}
+
+async fn hold_list(State(desk): Daemon) -> Json<HoldList> {
+    Json(admin::hold_list(&desk.directory))
+}
+
+async fn user_hold(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(name): Named,
+    Sent(also): Sent<AlsoKick>,
+) -> Answer<Switched> {
+    let sessions = Arc::clone(desk.proxy.sessions());
+    let hold =
+        move || admin::hold(&desk.directory, Some(&sessions), &actor, Hold::User(&name), also);
+    blocking(hold).await
+}
+
+async fn user_release(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(name): Named,
+) -> Answer<Switched> {
+    blocking(move || admin::release(&desk.directory, &actor, Hold::User(&name))).await
+}
+
+async fn backend_hold(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(name): Named,
+    Sent(also): Sent<AlsoKick>,
+) -> Answer<Switched> {
+    let sessions = Arc::clone(desk.proxy.sessions());
+    let hold =
+        move || admin::hold(&desk.directory, Some(&sessions), &actor, Hold::Backend(&name), also);
+    blocking(hold).await
+}
+
+async fn backend_release(
+    State(desk): Daemon,
+    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
+    Named(name): Named,
+) -> Answer<Switched> {
+    blocking(move || admin::release(&desk.directory, &actor, Hold::Backend(&name))).await
 }
 
 async fn user_remove(

@@ -5,8 +5,8 @@
 use std::time::SystemTime;
 
 use super::{
-    Answer, CanonicalUser, Change, OptionalExtension, PasswordChange, StoreError, Transaction,
-    stored_answer,
+    Answer, CanonicalUser, Change, OptionalExtension, PasswordChange, Secret, StoreError,
+    Transaction, import::Details, stored_answer,
 };
 
 /// Who does what, and when, for the history.
@@ -102,6 +102,27 @@ pub(super) fn change_password(
     let by = By { act, ..*by };
     by.record(transaction, user, None, None)?;
     Ok(Change::Changed)
+}
+
+/// Sets what an import says beside place and password; what it leaves out stays.
+pub(super) fn detail(
+    transaction: &Transaction<'_>,
+    by: &By<'_>,
+    user: &CanonicalUser,
+    details: &Details,
+) -> Result<Change, StoreError> {
+    let Details { verifier, id, disabled, .. } = details;
+    if verifier.is_none() && id.is_none() && disabled.is_none() {
+        return Ok(Change::Unchanged);
+    }
+    let sql = "UPDATE users SET password_hash = coalesce(?2, password_hash), id = coalesce(?3, id), \
+               disabled = coalesce(?4, disabled), changed_at = ?5 \
+               WHERE name = ?1 AND (password_hash IS NOT coalesce(?2, password_hash) \
+               OR id IS NOT coalesce(?3, id) OR disabled IS NOT coalesce(?4, disabled))";
+    let verifier = verifier.as_ref().map(Secret::reveal);
+    let mut update = transaction.prepare_cached(sql)?;
+    let changed = update.execute((user.as_str(), verifier, id.as_deref(), disabled, by.at))?;
+    Ok(if changed > 0 { Change::Changed } else { Change::Unchanged })
 }
 
 /// Removes a user with all that is stored of him but his history.

@@ -2,6 +2,8 @@
 //!
 //! Nothing here opens a file, and no line is guessed at: a wrong one is reported with its number.
 
+mod formats;
+
 use std::io::BufRead;
 
 use model::{BackendName, CanonicalUser, Secret};
@@ -10,11 +12,15 @@ use rusqlite::{OptionalExtension, Transaction};
 use super::{
     Change, PasswordChange, Store, StoreError,
     changes::{self, By},
+    pages,
 };
 use crate::{
     Answer, Backends, Rules,
-    lines::{self, LineProblem, Lines, Wrong},
+    lines::{LineProblem, Lines, Wrong},
 };
+
+pub(super) use self::formats::Details;
+use self::formats::Format;
 
 /// Of how many wrong lines a report tells what is wrong; the rest are counted.
 const TOLD_PROBLEMS: usize = 1_000;
@@ -33,6 +39,11 @@ pub struct Import<'a> {
     pub backends: &'a Backends,
     /// The template of the table as a source, if it has one.
     pub template: Option<&'a BackendName>,
+    /// Whether a pool places those for whom a line names no place.
+    pub has_pool: bool,
+    /// Whether whoever imports says that the mail is there already. Without that, a line that would have an
+    /// existing mailbox looked for elsewhere is wrong.
+    pub mail_is_already_there: bool,
     /// What to do when lines are wrong.
     pub wrong_lines: WrongLines,
 }
@@ -40,8 +51,13 @@ pub struct Import<'a> {
 /// How a list of users is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ImportFormat {
-    /// `user,backend[,user_there[,password]]` with or without a header (RFC 4180).
+    /// `user,backend[,user_there[,password]]`, or with a heading any of these and `password_hash`, `id`,
+    /// `disabled` (RFC 4180).
     Csv,
+    /// `user, servername[, port]`, the classic table, as the mysql program or a CSV export writes it.
+    Mysql,
+    /// Dovecot's passwd-file: `user:{SCHEME}hash:uid:gid:gecos:home:shell:extra fields`.
+    PasswdFile,
     /// `user: [user@]host[:port]`, as Perdition's text maps.
     Perdition,
 }
@@ -135,9 +151,10 @@ impl Import<'_> {
     ) -> Result<ImportReport, StoreError> {
         let mut report = ImportReport::default();
         let mut lines = Lines::new(input);
+        let mut format = Format::new(self.format);
         while let Some(line) = lines.next().map_err(StoreError::Input)? {
             let number = lines.number();
-            match line.and_then(|line| self.entry(&line)) {
+            match line.and_then(|line| self.entry(&mut format, number, &line)) {
                 Ok(None) => {}
                 Ok(Some(entry)) => {
                     let result = self.write(transaction, by, number, &entry)?;
@@ -154,16 +171,10 @@ impl Import<'_> {
         Ok(report)
     }
 
-    fn entry(&self, line: &str) -> Result<Option<Entry>, Wrong> {
-        let entry = match self.format {
-            ImportFormat::Csv => lines::csv_entry(line)?,
-            ImportFormat::Perdition => lines::map_entry(line)?.map(|entry| (entry, None)),
-        };
-        let canonical = |(entry, password)| {
-            let (user, answer) = lines::canonical(self.rules, entry)?;
-            Ok(Entry { user, answer, password })
-        };
-        entry.map(canonical).transpose()
+    fn entry(&self, format: &mut Format, number: u64, line: &str) -> Result<Option<Entry>, Wrong> {
+        let Some(said) = format.read(number, line)? else { return Ok(None) };
+        let user = self.rules.canonical(&said.name)?;
+        Ok(Some(Entry { user, answer: said.answer, details: said.details }))
     }
 
     /// Places one user; the inner error is a wrong line's.
@@ -174,18 +185,30 @@ impl Import<'_> {
         line: u64,
         entry: &Entry,
     ) -> Result<Result<Change, String>, StoreError> {
-        let Entry { user, answer, password } = entry;
-        if let Err(unresolved) = self.backends.check(&answer.place, self.template) {
-            return Ok(Err(unresolved.to_string()));
+        let Entry { user, answer, .. } = entry;
+        match answer {
+            Some(answer) => {
+                if let Err(unresolved) = self.backends.check(&answer.place, self.template) {
+                    return Ok(Err(unresolved.to_string()));
+                }
+            }
+            None if !self.has_pool => {
+                return Ok(Err("there is no back end, and the table has no pool".to_owned()));
+            }
+            None => {}
         }
         let sql = "INSERT OR IGNORE INTO temp.seen (name, line) VALUES (?1, ?2)";
         let mut remember = transaction.prepare_cached(sql)?;
         if remember.execute((user.as_str(), line))? > 0 {
-            let placed = changes::place(transaction, by, user, Some(answer))?;
-            let Some(password) = password else { return Ok(Ok(placed)) };
-            let password = PasswordChange::Set(password.clone());
-            let set = changes::change_password(transaction, by, user, &password)?;
-            return Ok(Ok(if placed == Change::Unchanged { set } else { placed }));
+            if !self.mail_is_already_there
+                && let Some(home) = entry.would_leave(transaction)?
+            {
+                return Ok(Err(format!(
+                    "the mail of `{user}` is looked for {home}, and an import moves no mail: bring it there \
+                     first, then say --mail-is-already-there"
+                )));
+            }
+            return entry.store(transaction, by).map(Ok);
         }
         if entry.is_stored(transaction)? {
             return Ok(Ok(Change::Unchanged));
@@ -201,19 +224,55 @@ impl Import<'_> {
 /// One line's user.
 struct Entry {
     user: CanonicalUser,
-    answer: Answer,
-    password: Option<Secret>,
+    answer: Option<Answer>,
+    details: Details,
 }
 
 impl Entry {
+    /// Where the user's mail is looked for, if that would change.
+    fn would_leave(&self, transaction: &Transaction<'_>) -> Result<Option<String>, StoreError> {
+        let before = changes::answer_of(transaction, &self.user)?.flatten();
+        if let (Some(before), Some(answer)) = (&before, &self.answer) {
+            return Ok((before != answer).then(|| format!("at {before}")));
+        }
+        // A mailbox of a pool is found by its id.
+        if before.is_none()
+            && let Some(mailbox) = pages::mailbox(transaction, &self.user)?
+        {
+            let is_another = |id: &str| mailbox.given && *mailbox.id != *id;
+            let leaves =
+                self.answer.is_some() || self.details.id.as_deref().is_some_and(is_another);
+            return Ok(leaves.then(|| format!("by the pool `{}`", mailbox.pool)));
+        }
+        Ok(None)
+    }
+
+    fn store(&self, transaction: &Transaction<'_>, by: &By<'_>) -> Result<Change, StoreError> {
+        let Self { user, answer, details } = self;
+        let placed = changes::place(transaction, by, user, answer.as_ref())?;
+        let mut changes = vec![placed];
+        if let Some(password) = &details.password {
+            let password = PasswordChange::Set(password.clone());
+            changes.push(changes::change_password(transaction, by, user, &password)?);
+        }
+        changes.push(changes::detail(transaction, by, user, details)?);
+        let change = changes.into_iter().find(|change| *change != Change::Unchanged);
+        Ok(change.unwrap_or(Change::Unchanged))
+    }
+
     /// Whether just this stands in the store.
     fn is_stored(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {
-        if changes::answer_of(transaction, &self.user)?.flatten().as_ref() != Some(&self.answer) {
+        let Some(stored) = changes::answer_of(transaction, &self.user)? else { return Ok(false) };
+        if self.answer.is_some() && stored != self.answer {
             return Ok(false);
         }
-        let Some(password) = &self.password else { return Ok(true) };
-        let sql = "SELECT 1 FROM users WHERE name = ?1 AND password IS ?2";
+        let sql = "SELECT 1 FROM users WHERE name = ?1 AND password IS coalesce(?2, password) \
+                   AND password_hash IS coalesce(?3, password_hash) AND id IS coalesce(?4, id) \
+                   AND disabled IS coalesce(?5, disabled)";
         let mut same = transaction.prepare_cached(sql)?;
-        Ok(same.exists((self.user.as_str(), password.reveal()))?)
+        let Details { password, verifier, id, disabled } = &self.details;
+        let password = password.as_ref().map(Secret::reveal);
+        let verifier = verifier.as_ref().map(Secret::reveal);
+        Ok(same.exists((self.user.as_str(), password, verifier, id.as_deref(), disabled))?)
     }
 }

@@ -452,7 +452,7 @@ fn set_members(
     by.note(transaction, ("pool", pool), None, Some(&names.join(",")))
 }
 
-fn mailbox(
+pub(super) fn mailbox(
     connection: &Connection,
     user: &CanonicalUser,
 ) -> Result<Option<StoredMailbox>, StoreError> {

@@ -313,6 +313,8 @@ fn import(
         rules: &Rules::default(),
         backends: &backends(),
         template: None,
+        has_pool: false,
+        mail_is_already_there: true,
         wrong_lines,
     };
     let mut told = 0;
@@ -407,6 +409,8 @@ fn a_list_that_breaks_off_changes_nothing() {
         rules: &Rules::default(),
         backends: &backends(),
         template: None,
+        has_pool: false,
+        mail_is_already_there: true,
         wrong_lines: WrongLines::Skip,
     };
     let mut input = std::io::BufReader::new(Broken(false));

@@ -34,6 +34,7 @@ mod loops;
 mod mail_programs;
 mod pace;
 mod passwords;
+mod placing;
 mod privileges;
 mod program;
 mod relay;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         clients::cases(),
         mail_programs::cases(),
         relay::cases(),
+        placing::cases(),
         privileges::cases(),
         lab::cases(),
         stopping::cases(),

@@ -1,6 +1,7 @@
 //! `posthouse backend`: what the daemon knows of the back ends, and what they say when we ask them.
 
 mod check;
+pub(super) mod pool;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,28 @@ use crate::{
 pub(super) enum Backend {
     /// List the back ends: how they are reached, and how logins there went.
     List,
+    /// Make a back end of the configuration a member of a pool: new mailboxes may get there. Nothing that exists
+    /// moves.
+    #[command(after_help = "Example: posthouse backend add east --pool main")]
+    Add(pool::Add),
+    /// Give a back end no new mailboxes. Who is there stays, and logs in as ever.
+    Drain {
+        /// The back end's name.
+        name: String,
+    },
+    /// Give a back end new mailboxes again.
+    Enable {
+        /// The back end's name.
+        name: String,
+    },
+    /// Let nobody new in at a back end: logins wait up to ten seconds, then they are told to try later.
+    #[command(after_help = "Example: posthouse backend hold south --kick")]
+    Hold(pool::HoldArguments),
+    /// Let those in who waited.
+    Release {
+        /// The back end's name.
+        name: String,
+    },
     /// Reach a back end as a login would, without logging in, and say what it says.
     ///
     /// Done by this command itself, whether posthouse is running or not. Exits with 1 if the back end
@@ -70,8 +93,17 @@ pub(super) fn act(common: &Common, act: Backend, output: Output) -> Result<(), F
         Backend::Check(arguments) => {
             check::check(&common.quietly(Purpose::Serve)?, &arguments, output)
         }
+        Backend::Add(arguments) => pool::add(&act_on(common)?, &arguments, output),
+        Backend::Drain { name } => pool::drain(&act_on(common)?, &name, true, output),
+        Backend::Enable { name } => pool::drain(&act_on(common)?, &name, false, output),
+        Backend::Hold(arguments) => pool::hold(&act_on(common)?, &arguments, output),
+        Backend::Release { name } => pool::release(&act_on(common)?, &name, output),
         Backend::List => list(&common.quietly(Purpose::Act)?, output),
     }
+}
+
+fn act_on(common: &Common) -> Result<Config, Failure> {
+    common.quietly(Purpose::Act)
 }
 
 fn list(config: &Config, output: Output) -> Result<(), Failure> {

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use admin::{Actor, LockError, Refused, StateLock, Users, no_table, prepare_state};
-use directory::{Backends, Rules, SourceKind, Store};
+use directory::{Backends, Directory, Rules, SourceKind, Store};
 use nix::unistd::Uid;
 use web::client::{CallError, Client};
 
 use super::Failure;
 use crate::{
-    app::{control, process},
+    app::{self, control, process},
     config::Config,
 };
 
@@ -44,6 +44,21 @@ pub(super) fn on_users<T>(
     here: impl FnOnce(&Users, &Actor) -> Result<T, Refused>,
 ) -> Result<T, Failure> {
     on_state(config, by_daemon, |actor| Ok(here(&users(config)?, actor)?))
+}
+
+/// Has an act on the directory done: by the daemon, else here.
+pub(super) fn on_directory<T>(
+    config: &Config,
+    by_daemon: impl AsyncFn(&Client) -> Result<T, CallError>,
+    here: impl AsyncFnOnce(&Directory, Option<&Users>, &Actor) -> Result<T, Refused>,
+) -> Result<T, Failure> {
+    on_state(config, by_daemon, |actor| {
+        block_on(async {
+            let directory = Directory::open(app::directory_settings(config)?)?;
+            let users = app::users(&directory);
+            Ok(here(&directory, users.as_ref(), actor).await?)
+        })?
+    })
 }
 
 /// Has something done that needs the state folder: by the daemon, else here and under the folder's
@@ -97,5 +112,6 @@ fn users(config: &Config) -> Result<Users, Failure> {
         rules: Rules::new(config.rules.clone())?,
         backends: Backends::new(config.known_backends.clone()),
         template: table.template.clone(),
+        has_pool: table.pool.is_some(),
     })
 }

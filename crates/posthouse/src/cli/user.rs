@@ -3,6 +3,7 @@
 mod export;
 mod import;
 mod look_up;
+mod mailbox;
 
 use std::{fs, path::PathBuf};
 
@@ -13,8 +14,8 @@ use web::client::escape;
 
 use super::{
     Failure,
-    output::{Output, or_dash, table, write},
-    reach::on_users,
+    output::{Output, or_dash, write},
+    reach::{on_directory, on_users},
 };
 use crate::{config::Config, time::rfc3339};
 
@@ -27,7 +28,28 @@ pub(super) enum User {
     #[command(after_help = "Examples:\n  posthouse user place anna a\n  \
         posthouse user place anna@example.org a --as anna --password-file anna.secret")]
     Place(Place),
-    /// Show what the table knows of a user, and what was done to him.
+    /// Let nobody new in to a user's mailbox: logins wait up to ten seconds, then they are told to try later.
+    #[command(after_help = "Example: posthouse user hold anna --kick")]
+    Hold(mailbox::HoldArguments),
+    /// Let those in who waited.
+    Release {
+        /// The user, as he logs in.
+        user: String,
+    },
+    /// Let another name stand for a user's mailbox, and for his row in the table. Other sources and the back
+    /// end have to know the new name by themselves.
+    Rename {
+        /// His name so far.
+        old: String,
+        /// His name from now on.
+        new: String,
+    },
+    /// Print what was done to a user, newest first.
+    History {
+        /// The user.
+        user: String,
+    },
+    /// Show what is stored of a user, in the table or of his mailbox, and what was done to him.
     Show {
         /// The user.
         user: String,
@@ -52,7 +74,10 @@ pub(super) enum User {
     /// Place all users of a file, all or none. Users that are not in it stay as they are.
     #[command(after_help = "Formats:\n  \
         perdition  USER:BACKEND lines, as in a Perdition map; BACKEND may be [user@]host[:port]\n  \
-        csv        user,backend[,user_there[,password]] lines\n\n\
+        csv        user,backend[,user_there[,password]] lines; a first line may name other columns too:\n             \
+                   password_hash, id, disabled\n  \
+        passwd-file  Dovecot's user:{SCHEME}hash:... lines\n  \
+        mysql      user, servername[, port]: the classic table as mysql or a CSV export writes it\n\n\
         Example: posthouse user import --format perdition popmap")]
     Import(import::Import),
 }
@@ -73,15 +98,22 @@ pub(super) struct Place {
     /// Take the user's password out of the table.
     #[arg(long, conflicts_with = "password_file")]
     forget_password: bool,
+    /// The mail has been brought there. Without this, a mailbox that exists is not looked for elsewhere.
+    #[arg(long)]
+    mail_is_already_there: bool,
 }
 
 pub(super) fn act(config: &Config, act: User, output: Output) -> Result<(), Failure> {
     match act {
         User::Export(arguments) => export::export(config, &arguments, output),
+        User::History { user } => mailbox::history(config, &user, output),
+        User::Hold(arguments) => mailbox::hold(config, &arguments, output),
         User::LookUp(arguments) => look_up::look_up(config, &arguments, output),
         User::Import(arguments) => import::import(config, &arguments, output),
         User::List { prefix } => list(config, &prefix, output),
         User::Place(arguments) => place(config, &arguments, output),
+        User::Release { user } => mailbox::release(config, &user, output),
+        User::Rename { old, new } => mailbox::rename(config, &old, &new, output),
         User::Remove { user } => remove(config, &user, output),
         User::Show { user } => show(config, &user, output),
     }
@@ -96,12 +128,16 @@ fn place(config: &Config, arguments: &Place, output: Output) -> Result<(), Failu
         backend: arguments.backend.clone(),
         name_there: arguments.name_there.clone(),
         password: password(arguments)?,
+        mail_is_already_there: arguments.mail_is_already_there,
     };
     let user = &arguments.user;
-    let placed = on_users(
+    let placed = on_directory(
         config,
         async |daemon| daemon.put::<Placed>(&path(user), &request).await,
-        |users, actor| admin::user_place(users, actor, user, request.clone()),
+        async |directory, users, actor| {
+            let at = admin::whereabouts(directory, user).await?;
+            admin::user_place(directory, users, actor, &at, request.clone())
+        },
     )?;
     output.print(&placed, |placed| {
         let Placed { user, change } = placed;
@@ -135,10 +171,13 @@ fn remove(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
 }
 
 fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
-    let shown = on_users(
+    let shown = on_directory(
         config,
         async |daemon| daemon.get::<ShownUser>(&path(user)).await,
-        |users, _| admin::user_show(users, user),
+        async |directory, users, _| {
+            let at = admin::whereabouts(directory, user).await.ok();
+            admin::user_show(directory, users, user, at.as_ref())
+        },
     )?;
     output.print(&shown, |shown| {
         let password = if shown.has_password { "stored" } else { "-" };
@@ -147,19 +186,14 @@ fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
             ("back end", or_dash(shown.backend.as_deref())),
             ("name there", or_dash(shown.name_there.as_deref())),
             ("password", password.to_owned()),
-            ("changed", rfc3339(shown.changed_at)),
+            ("changed", shown.changed_at.map_or_else(|| "-".to_owned(), rfc3339)),
+            ("held", if shown.held { "yes" } else { "no" }.to_owned()),
         ];
         let facts: String =
             facts.iter().map(|(what, value)| format!("{what:<10}  {value}\n")).collect();
-        let history = table(
-            ["AT", "BY", "ACT", "BEFORE", "AFTER"],
-            shown.history.iter().map(|line| {
-                let (before, after) = (line.before.as_deref(), line.after.as_deref());
-                let (act, actor) = (line.act.clone(), line.actor.clone());
-                [rfc3339(line.at), actor, act, or_dash(before), or_dash(after)]
-            }),
-        );
-        format!("{facts}\n{history}")
+        let mailbox = shown.mailbox.as_ref().map(mailbox_facts).unwrap_or_default();
+        let history = mailbox::history_table(&shown.history);
+        format!("{facts}{mailbox}\n{history}")
     })
 }
 

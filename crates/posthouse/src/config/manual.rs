@@ -236,7 +236,7 @@ fn every_route_of_the_api_is_listed() {
         for method in ["get", "post", "put", "delete"] {
             if acts.contains(&format!("{method}(")) {
                 count += 1;
-                let path = path.replace("{user}", "NAME");
+                let path = path.replace("{user}", "NAME").replace("{backend}", "NAME");
                 let row = format!("| `{} /api/v1{path}` |", method.to_uppercase());
                 assert!(page.contains(&row), "operating.md has no row {row}");
             }

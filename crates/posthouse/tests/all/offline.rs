@@ -82,7 +82,19 @@ fn the_version_is_told_to_people_and_to_programs() {
 fn users_are_placed_shown_listed_and_removed_without_a_daemon() {
     let place = Place::new();
     place.run(&["user", "place", "Anna@Example.ORG", "a"]).good();
-    let again = place.run(&["user", "place", "anna@example.org", "b", "--as", "anna", "--json"]);
+    let refused = place.run(&["user", "place", "anna@example.org", "b"]);
+    assert_eq!(refused.status, Some(1));
+    assert!(refused.err.contains("--mail-is-already-there"), "{refused:?}");
+    let again = place.run(&[
+        "user",
+        "place",
+        "anna@example.org",
+        "b",
+        "--as",
+        "anna",
+        "--mail-is-already-there",
+        "--json",
+    ]);
     assert_eq!(again.good().json()["change"], "changed");
     let shown = place.run(&["user", "show", "ANNA@example.org"]).good();
     for words in ["anna@example.org", "back end", "here:"] {
@@ -145,7 +157,12 @@ fn an_import_is_all_or_nothing_unless_wrong_lines_are_to_be_left_out() {
     place.run(&["user", "import", "--format", "perdition", "--skip-wrong", file]).good();
     assert_eq!(place.run(&["user", "list"]).good().out, "anna\ta\ncarl\tb\n");
     let csv = ["user", "import", "--format", "csv", "-", "--json"];
-    let imported = place.run_with(&csv, "anna,b\ndora,a,dora.there\n").good().json();
+    let text = "anna,b\ndora,a,dora.there\n";
+    // An import moves no mail.
+    let refused = place.run_with(&csv, text);
+    assert!(refused.out.contains("--mail-is-already-there"), "{refused:?}");
+    let csv = [&csv[..], &["--mail-is-already-there"]].concat();
+    let imported = place.run_with(&csv, text).good().json();
     assert_eq!((&imported["added"], &imported["changed"]), (&1.into(), &1.into()));
 }
 

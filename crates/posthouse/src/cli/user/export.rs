@@ -4,7 +4,7 @@ use admin::{ExportUsers, Exported, ExportedLine};
 use clap::Args;
 use web::client::escape;
 
-use super::{PAGE, print_pages};
+use super::{PAGE, mailbox, print_pages};
 use crate::{
     cli::{
         Failure,
@@ -22,9 +22,16 @@ pub(in crate::cli) struct Export {
     /// With the stored passwords, in clear: keep the output to yourself.
     #[arg(long)]
     with_passwords: bool,
+    /// In place of the table: the mailboxes that pools have placed, each with its id, shard, epoch and why it
+    /// is where it is.
+    #[arg(long, conflicts_with = "with_passwords")]
+    mailboxes: bool,
 }
 
 pub(super) fn export(config: &Config, arguments: &Export, output: Output) -> Result<(), Failure> {
+    if arguments.mailboxes {
+        return mailbox::export(config, &arguments.prefix, output);
+    }
     let passwords = arguments.with_passwords;
     if !output.is_json() {
         // Three columns at least, so that no user's line can be taken for a heading.
@@ -79,7 +86,7 @@ fn csv(line: &ExportedLine, passwords: bool) -> Result<String, Failure> {
 }
 
 /// A field as it is where it can stand so, else in quotation marks.
-fn field(text: &str) -> String {
+pub(super) fn field(text: &str) -> String {
     if text.contains([',', '"']) || text.trim() != text { quoted(text) } else { text.to_owned() }
 }
 

@@ -34,11 +34,17 @@ pub(in crate::cli) struct Import {
     /// Leave out lines that are wrong; else one wrong line refuses all.
     #[arg(long)]
     skip_wrong: bool,
+    /// The mail has been brought there. Without this, a line that would have an existing mailbox looked for
+    /// elsewhere is wrong.
+    #[arg(long)]
+    mail_is_already_there: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Csv,
+    Mysql,
+    PasswdFile,
     Perdition,
 }
 
@@ -46,6 +52,8 @@ impl Format {
     fn word(self) -> &'static str {
         match self {
             Self::Csv => "csv",
+            Self::Mysql => "mysql",
+            Self::PasswdFile => "passwd-file",
             Self::Perdition => "perdition",
         }
     }
@@ -56,17 +64,22 @@ pub(super) fn import(config: &Config, arguments: &Import, output: Output) -> Res
     // Whoever acts takes it; a daemon that is not there has taken nothing.
     let input = Cell::new(Some(input));
     let take = || input.take().unwrap_or_else(Input::taken);
-    let (format, skip_wrong) = (arguments.format, arguments.skip_wrong);
-    let path = format!("/import/users?format={}&skip_wrong={skip_wrong}", format.word());
+    let Import { format, skip_wrong, mail_is_already_there, .. } = *arguments;
+    let path = format!(
+        "/import/users?format={}&skip_wrong={skip_wrong}&mail_is_already_there={mail_is_already_there}",
+        format.word()
+    );
     let imported = on_users(
         config,
         async |daemon| daemon.send::<Imported, _>(&path, || take().pieces()).await,
         |users, actor| {
             let format = match format {
                 Format::Csv => ImportFormat::Csv,
+                Format::Mysql => ImportFormat::Mysql,
+                Format::PasswdFile => ImportFormat::PasswdFile,
                 Format::Perdition => ImportFormat::Perdition,
             };
-            let request = ImportRequest { format, skip_wrong };
+            let request = ImportRequest { format, skip_wrong, mail_is_already_there };
             admin::user_import(users, actor, request, &mut BufReader::new(take()), &mut |_| {})
         },
     )?;
