@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{PeerError, Recipe};
@@ -58,8 +59,10 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        // Other processes may be reading it.
-        let new = self.folder.join(format!("apt.conf.{}", std::process::id()));
+        // Others may be reading it; and of this process too, several may be writing.
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let new = self.folder.join(format!("apt.conf.{}.{number}", std::process::id()));
         fs::write(&new, text).map_err(|source| file("write", &new, source))?;
         fs::rename(&new, &path).map_err(|source| file("write", &path, source))
     }
@@ -160,6 +163,18 @@ pub(super) fn file(what: &'static str, path: &Path, source: std::io::Error) -> P
 mod tests {
     use super::*;
     use crate::peers::Peer;
+
+    #[test]
+    fn many_at_a_time_in_a_new_folder_find_their_settings() {
+        let folder = crate::workspace::temporary_folder("apt").unwrap();
+        std::thread::scope(|scope| {
+            let below = || Apt::below(folder.path().join("apt")).map(drop);
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(below)).collect();
+            for thread in threads {
+                thread.join().unwrap().unwrap();
+            }
+        });
+    }
 
     #[test]
     fn named_packages_come_even_when_the_host_has_them() {
