@@ -193,13 +193,28 @@ impl Directory {
         let placement = match &store {
             Some(store) => {
                 let (store, backends) = (Arc::clone(store), Arc::clone(&backends));
-                let placement = Placement::open(store, backends, settings.pools)
-                    .map_err(|(name, problem)| OpenError::Pool { name, problem })?;
-                Some(Arc::new(placement))
+                let needed = !settings.pools.pools.is_empty();
+                match Placement::open(store, backends, settings.pools) {
+                    Ok(placement) => Some(Arc::new(placement)),
+                    Err((name, problem)) if needed => {
+                        return Err(OpenError::Pool { name, problem });
+                    }
+                    // Whoever has to be looked for there is told to try later until it is mended.
+                    Err((_, problem)) => {
+                        tracing::error!(%problem, "what is kept of placements cannot be read");
+                        None
+                    }
+                }
             }
             None => None,
         };
-        let held = store.as_deref().map(Store::held).transpose()?;
+        let held = match store.as_deref().map(Store::held).transpose() {
+            Err(problem) if chain.store().is_some() => {
+                tracing::error!(%problem, "who is held cannot be read: nobody is held");
+                None
+            }
+            held => held?,
+        };
         Ok(Self {
             rules: settings.rules,
             backends,

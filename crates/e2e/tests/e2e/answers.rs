@@ -234,7 +234,7 @@ fn a_moved_user_is_on_the_new_back_end_at_the_next_login(house: &House) {
     let door = Door::open(&usual(&backends));
     assert!(door.imap_answer(&person.name, &person.password).starts_with(NO));
     for kind in [kinds[0], kinds[1], kinds[0]] {
-        door.does(&["user", "place", &person.name, kind.name()]);
+        door.does(&["user", "place", &person.name, kind.name(), "--mail-is-already-there"]);
         let mut client = door.logged_in(&person);
         client.select("INBOX").unwrap();
         assert_eq!(client.subject(1).unwrap(), format!("on {}", kind.name()));

@@ -75,7 +75,7 @@ fn users_of_a_dead_back_end_try_later_at_once_until_one_finds_it_alive(_: &House
         everybody_at("dead"),
     );
     let door = Door::open(&usual(&rest));
-    door.does(&["user", "place", "elsewhere", "alive"]);
+    door.does(&["user", "place", "elsewhere", "alive", "--mail-is-already-there"]);
     for user in ["anna", "bert", "cleo"] {
         let answer = door.imap_answer(user, &password(user));
         assert!(answer.contains("[UNAVAILABLE]"), "{answer}");

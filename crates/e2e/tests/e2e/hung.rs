@@ -57,7 +57,7 @@ fn a_stopped_back_end_holds_its_own_limit_of_logins_and_others_notice_nothing(ho
         backend("hung", imap, pop3),
         everybody_at("hung"),
     )));
-    door.does(&["user", "place", &person.name, "sdbox"]);
+    door.does(&["user", "place", &person.name, "sdbox", "--mail-is-already-there"]);
     let others = || {
         let began = Instant::now();
         let answer = door.imap_answer(&person.name, &person.password);
