@@ -194,7 +194,7 @@ impl Backend {
 
 fn client_tls(settings: &BackendSettings) -> Result<ClientTls, ClientTlsError> {
     match &settings.certificate {
-        own if settings.tls_legacy => ClientTls::legacy(&settings.verify, own.as_ref()),
+        _ if settings.tls_legacy => ClientTls::legacy(&settings.verify),
         Some(files) => ClientTls::with_certificate(&settings.verify, files),
         None => ClientTls::new(&settings.verify),
     }

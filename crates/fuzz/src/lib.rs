@@ -10,6 +10,7 @@
 
 mod back;
 mod claims;
+mod client;
 mod drive;
 mod front;
 mod input;
@@ -19,6 +20,7 @@ mod sasl;
 
 pub use back::{back, probe};
 pub use claims::claims;
+pub use client::client;
 pub use front::front;
 pub use proxy_protocol::proxy_protocol;
 pub use relay::relay;
@@ -28,9 +30,10 @@ pub use sasl::sasl;
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their folder.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("back", back),
     ("claims", claims),
+    ("client", client),
     ("front", front),
     ("probe", probe),
     ("proxy_protocol", proxy_protocol),

@@ -9,11 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use model::{Reason, network};
+use model::Reason;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::Limits;
+use crate::{Limits, limits::network};
 
 /// The handshakes in flight.
 #[derive(Debug)]

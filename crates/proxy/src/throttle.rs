@@ -5,11 +5,12 @@
 
 use std::{net::IpAddr, time::Duration, time::Instant};
 
-use model::{CanonicalUser, Reason, network};
+use model::{CanonicalUser, Reason};
 use parking_lot::Mutex;
 
 use crate::{
     Limits,
+    limits::network,
     pace::{Queues, Rate, TooLong},
 };
 

@@ -9,6 +9,7 @@
 
 mod crowd;
 mod death;
+mod departures;
 mod hostile;
 mod large;
 mod modules;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let cases = [
         crowd::cases(),
         death::cases(),
+        departures::cases(),
         hostile::cases(),
         large::cases(),
         modules::cases(),

@@ -83,7 +83,7 @@ impl Responses {
 
 /// Whether a line that begins so can go on with literals: untagged data can; status responses,
 /// continuation requests and tagged responses cannot (RFC 3501 section 9, `response`).
-fn has_literals(line: &[u8]) -> bool {
+pub(super) fn has_literals(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"* ") else {
         return false;
     };
@@ -184,7 +184,7 @@ pub(crate) fn words(text: &[u8]) -> &[u8] {
 }
 
 /// The bytes before the first space and those behind it.
-fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = text.splitn(2, |byte| *byte == b' ');
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }

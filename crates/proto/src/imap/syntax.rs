@@ -103,14 +103,16 @@ impl Framer {
     }
 }
 
-enum Announcement {
+/// What the end of a line announces.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Announcement {
     Literal(Announced),
     Misplaced,
     None,
 }
 
 /// What the end of a line announces.
-fn announcement(line: &[u8]) -> Announcement {
+pub(super) fn announcement(line: &[u8]) -> Announcement {
     let Some(inside) = line.strip_suffix(b"}") else {
         return Announcement::None;
     };

@@ -7,6 +7,7 @@
 //! ! what the machine asks        > what the test answers
 //! = what is left over at the end
 //! ```
+//! In the dialogues of `client`, whose owner speaks first, `>` is what the owner does at that point.
 //! Each line of `C:` and `S:` ends with CRLF unless it ends with `\c`. `\r \n \\ \xNN` are bytes,
 //! `\(3*ab)` is `ababab`, and `...` at the end of what is expected is the rest of a line.
 

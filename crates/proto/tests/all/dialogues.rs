@@ -38,7 +38,7 @@ fn all_dialogues_go_as_written() {
     assert!(failed.is_empty(), "{} of {count} failed\n{}", failed.len(), failed.join("\n"));
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
@@ -173,7 +173,7 @@ fn expected(turns: &[Turn], peer: Side) -> Vec<Did> {
     expected
 }
 
-fn compare(expected: &[Did], did: &[Did]) -> Result<(), String> {
+pub(crate) fn compare(expected: &[Did], did: &[Did]) -> Result<(), String> {
     let alike = |(expected, did): (&Did, &Did)| match (expected, did) {
         (Did::Asked(expected), Did::Asked(did)) => {
             // A failure's detail need not be given, nor all of a long secret.

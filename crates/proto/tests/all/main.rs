@@ -1,6 +1,8 @@
 //! Tests of the machines from outside: dialogues from text files, and properties.
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod client_id;
 #[cfg(test)]
 mod dialogue;

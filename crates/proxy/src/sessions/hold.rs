@@ -165,8 +165,7 @@ mod tests {
             tls: None,
             framed,
         };
-        let place = sessions.reserve(&who.user).unwrap();
-        sessions.enter(who, Instant::now(), place)
+        sessions.enter(who, Instant::now())
     }
 
     fn report(holds: &[SessionHold]) -> Vec<Hold> {

@@ -38,7 +38,6 @@ pub(crate) struct Log {
     ending: AtomicBool,
     waker: AtomicWaker,
     changed: Mutex<Vec<Changed>>,
-    unheard: AtomicBool,
     looks: AtomicUsize,
     holding: AtomicBool,
     standing: Mutex<Standing>,
@@ -51,10 +50,6 @@ impl Log {
 
     pub(crate) fn changed(&self) -> Vec<Changed> {
         self.changed.lock().unwrap().clone()
-    }
-
-    pub(crate) fn changed_unheard(&self) -> bool {
-        self.unheard.load(Ordering::SeqCst)
     }
 
     /// Lets the relay look around, as a watcher does now and then.
@@ -122,10 +117,6 @@ impl Watch for Log {
 
     fn changed(&self, changed: &Changed) {
         self.changed.lock().unwrap().push(changed.clone());
-    }
-
-    fn changed_unheard(&self) {
-        self.unheard.store(true, Ordering::SeqCst);
     }
 
     fn reason(&self) -> Reason {
