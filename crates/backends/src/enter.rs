@@ -3,7 +3,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -168,7 +168,7 @@ fn learn(
                 return permit.succeeded(now);
             }
             let met = Met {
-                client: prefix(client.ip),
+                client: model::network(client.ip),
                 user: hashed(&route.user),
                 reason: refused.reason,
             };
@@ -184,14 +184,6 @@ fn hashed(user: &UserName) -> u64 {
     let mut hasher = DefaultHasher::new();
     user.hash(&mut hasher);
     hasher.finish()
-}
-
-/// The house that a client is of: IPv6 by its /64.
-fn prefix(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & (u128::MAX << 64)).into(),
-    }
 }
 
 /// Why, and what was seen.
@@ -316,8 +308,11 @@ impl Backends {
                 }
             },
         };
-        let most = health.share(backend.flights.most(), now);
-        let Some(_flight) = backend.flights.begin(target.host.as_ref(), most) else {
+        let most = match target.host {
+            Some(_) => backend.flights.most(),
+            None => health.share(backend.flights.most(), now),
+        };
+        let Some(_flight) = backend.flights.begin(protocol, target.host.as_ref(), most) else {
             if target.host.is_none() {
                 backend.counters.turned_away();
             }

@@ -22,8 +22,9 @@ pub struct Client {
     pub identity: Option<Arc<Identity>>,
     /// What it says of its own program (IMAP `ID`), where that is to go on.
     pub id: Option<ClientId>,
-    /// The version of TLS towards us, if any.
-    pub tls: Option<&'static str>,
+    /// The version of TLS towards us, or a load balancer before us, if any and known, as `1.3`; may be left out
+    /// likewise.
+    pub tls: Option<Box<str>>,
 }
 
 /// What the login machine tells.
@@ -48,7 +49,7 @@ pub(crate) fn header(mode: IdentityMode, client: &Client) -> Option<Vec<u8>> {
             tls: (identity.transport == Transport::Tls).then(|| proxy_protocol::Tls {
                 certificate: false,
                 common_name: None,
-                version: client.tls.map(|version| format!("TLSv{version}")),
+                version: client.tls.as_ref().map(|version| format!("TLSv{version}")),
             }),
             unique_id: Some(identity.session.as_str().as_bytes().to_vec()),
         })),
@@ -106,7 +107,7 @@ mod tests {
             ttl: FIRST_TTL,
         };
         let ip = identity.client.ip();
-        Client { ip, identity: Some(Arc::new(identity)), id: None, tls: Some("1.3") }
+        Client { ip, identity: Some(Arc::new(identity)), id: None, tls: Some("1.3".into()) }
     }
 
     fn read(header: Option<Vec<u8>>) -> Header {

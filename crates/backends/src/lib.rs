@@ -194,7 +194,7 @@ impl Backend {
 
 fn client_tls(settings: &BackendSettings) -> Result<ClientTls, ClientTlsError> {
     match &settings.certificate {
-        _ if settings.tls_legacy => ClientTls::legacy(&settings.verify),
+        own if settings.tls_legacy => ClientTls::legacy(&settings.verify, own.as_ref()),
         Some(files) => ClientTls::with_certificate(&settings.verify, files),
         None => ClientTls::new(&settings.verify),
     }

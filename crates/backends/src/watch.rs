@@ -39,6 +39,10 @@ pub(crate) async fn for_ever(backends: Arc<Backends>, backend: Arc<Backend>, pro
                 tracing::warn!(backend = %backend.settings.name, %protocol, detail, "the test user is refused");
                 health.looked(true, Instant::now())
             }
+            // It has something against this user now: his mailbox is locked, or he comes too often.
+            Err((reason, _)) if reason.blame() == Blame::Client => {
+                health.looked(true, Instant::now())
+            }
             // We could not even ask.
             Err(_) => None,
         };

@@ -101,10 +101,14 @@ impl Holds {
         }
     }
 
-    /// Whether neither the user nor the back end was held at any time since the passage began.
+    /// Whether neither the user nor the back end is held, nor was at any time since the passage began. The back
+    /// end may be another than the route named: one that shares its store.
     pub fn is_free(&self, passage: &Passage, user: &CanonicalUser, backend: &BackendName) -> bool {
-        self.slot(user).load(Ordering::SeqCst) == passage.user
-            && self.held.lock().times.get(backend) == passage.backends.get(backend)
+        let held = self.held.lock();
+        !held.users.contains(user)
+            && !held.backends.contains(backend)
+            && self.slot(user).load(Ordering::SeqCst) == passage.user
+            && held.times.get(backend) == passage.backends.get(backend)
     }
 
     /// All that is held.
@@ -205,6 +209,15 @@ mod tests {
         holds.release(&Held::User(anna()));
         assert!(!holds.is_free(&passage, &anna(), &backend("b")));
         let passage = holds.passage(&anna());
+        assert!(holds.is_free(&passage, &anna(), &backend("a")));
+    }
+
+    #[test]
+    fn a_hold_that_was_there_before_keeps_out_who_comes_to_that_back_end_by_another_s_route() {
+        let holds = Holds::new([Held::Backend(backend("b"))]);
+        let passage = holds.passage(&anna());
+        assert!(!holds.is_held(&anna(), &route("a")));
+        assert!(!holds.is_free(&passage, &anna(), &backend("b")));
         assert!(holds.is_free(&passage, &anna(), &backend("a")));
     }
 }

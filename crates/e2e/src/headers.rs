@@ -28,6 +28,15 @@ pub fn v2(client: &str) -> Vec<u8> {
     header(0x21, family(client), &said(client))
 }
 
+/// The same of a client that came by TLS 1.3 (PP2_TYPE_SSL, PP2_SUBTYPE_SSL_VERSION).
+pub fn v2_of_tls(client: &str) -> Vec<u8> {
+    let version = [&[0x21, 0, 7][..], b"TLSv1.3"].concat();
+    let verified = [1, 0, 0, 0, 0];
+    let length = u16::try_from(verified.len() + version.len()).unwrap().to_be_bytes();
+    let field = [&[0x20][..], &length, &verified, &version].concat();
+    header(0x21, family(client), &[said(client), field].concat())
+}
+
 /// The same with a checksum (PP2_TYPE_CRC32C), to which something may be `added`.
 pub fn v2_with_checksum(client: &str, added: u32) -> Vec<u8> {
     let with = |sum: u32| {

@@ -117,6 +117,21 @@ impl Stub {
         })
     }
 
+    /// An IMAP server that takes an ID before login, and a login whoever comes; with these capabilities beside.
+    pub fn taking_id(more: &'static str) -> Self {
+        Self::start(move |mut talk| {
+            talk.send(&format!("* OK [CAPABILITY IMAP4rev1 LITERAL+ ID {more}] ready\r\n"))?;
+            loop {
+                let line = talk.line()?;
+                let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
+                if command.starts_with("ID") {
+                    talk.send("* ID NIL\r\n")?;
+                }
+                talk.send(&format!("{tag} OK [CAPABILITY IMAP4rev1] done\r\n"))?;
+            }
+        })
+    }
+
     /// A POP3 server that lets everybody in, and then does as told.
     pub fn pop3(after: impl Fn(Talk) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::start(move |mut talk| {

@@ -1,6 +1,10 @@
 //! Where something listens.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::Serialize;
 
@@ -124,6 +128,17 @@ impl fmt::Display for HostPort {
             (host, None) => host.fmt(f),
             (Host::Ip(IpAddr::V6(ip)), Some(port)) => write!(f, "[{ip}]:{port}"),
             (host, Some(port)) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64, which is what a household gets.
+pub fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(ip) => {
+            let network = u128::from(ip) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
         }
     }
 }

@@ -13,7 +13,7 @@ mod route;
 mod secret;
 mod session;
 
-pub use address::{DnsName, Host, HostPort, InvalidAddress};
+pub use address::{DnsName, Host, HostPort, InvalidAddress, network};
 pub use change::{Change, MailboxChanged, Scope};
 pub use credentials::{Credentials, Mechanism, Mechanisms, Proof};
 pub use name::{BackendName, CanonicalUser, InvalidBackendName, InvalidUserName, UserName};

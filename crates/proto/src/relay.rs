@@ -156,6 +156,16 @@ impl Framer {
         }
     }
 
+    /// Whether the back end may have changed a mailbox by a command whose answer has not been heard: what
+    /// follows changes has to be told when the session ends here. Never false where it has, at times true
+    /// where it has not.
+    pub fn may_have_changed(&self) -> bool {
+        match self {
+            Self::Imap(relay) => relay.may_have_changed(),
+            Self::Pop3(relay) => relay.may_have_changed(),
+        }
+    }
+
     /// Whether the session stands between a response and the next command, with nothing in flight: the
     /// place to lend the back end to somebody else or to go on with another one. Never true again once
     /// the back end has said what fits no command, for then it may understand other commands than

@@ -64,6 +64,14 @@ impl Feed {
         self.told.notify_one();
     }
 
+    /// Tells the follower that anything of this user's may have changed.
+    pub(crate) fn tell_of(&self, user: &CanonicalUser) {
+        if let Some(Backlog { users, .. }) = &mut *self.backlog.lock() {
+            users.insert(user.clone());
+            self.told.notify_one();
+        }
+    }
+
     fn take(&self) -> Option<Change> {
         let mut backlog = self.backlog.lock();
         let Backlog { changes, users, .. } = backlog.as_mut()?;
@@ -153,6 +161,17 @@ mod tests {
         assert_eq!(told, [Change::User(user("anna")), Change::User(user("bert"))]);
         tell(&feed, "bert", "y");
         assert_eq!(next(&mut changes).await, Change::Mailbox(changed("bert", "y")));
+    }
+
+    #[tokio::test]
+    async fn a_user_of_whom_nobody_knows_is_told_of_as_a_whole_behind_what_is_known() {
+        let feed = Arc::new(Feed::default());
+        feed.tell_of(&user("anna"));
+        let mut changes = feed.follow(8).unwrap();
+        tell(&feed, "anna", "x");
+        feed.tell_of(&user("anna"));
+        assert_eq!(next(&mut changes).await, Change::Mailbox(changed("anna", "x")));
+        assert_eq!(next(&mut changes).await, Change::User(user("anna")));
     }
 
     #[tokio::test]

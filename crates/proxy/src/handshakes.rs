@@ -9,11 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use model::Reason;
+use model::{Reason, network};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Limits, limits::network};
+use crate::Limits;
 
 /// The handshakes in flight.
 #[derive(Debug)]

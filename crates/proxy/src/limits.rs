@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use model::Reason;
+use model::{Reason, network};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -129,17 +129,6 @@ impl Drop for Admission {
         self.gate.open.fetch_sub(1, Ordering::Relaxed);
         if self.door.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.door.empty.notify_waiters();
-        }
-    }
-}
-
-/// What counts as one client: an IPv4 address, or an IPv6 /64, which is what a household gets.
-pub(crate) fn network(client: IpAddr) -> IpAddr {
-    match client {
-        IpAddr::V4(_) => client,
-        IpAddr::V6(ip) => {
-            let network = u128::from(ip) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
         }
     }
 }

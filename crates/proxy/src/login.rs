@@ -26,7 +26,7 @@ use crate::{
     limits::Admission,
     scram,
     session::{End, Shared, Visitor, log_refusal},
-    sessions::{Membership, Who},
+    sessions::{Membership, Place, Who},
     settings::within,
     talk::{GOODBYE, Talk},
 };
@@ -46,12 +46,13 @@ pub(crate) struct Established {
 pub(crate) struct Attempt {
     /// The how manieth of its connection it is, from 1.
     pub(crate) number: u32,
+    /// The client's address, by whoever we believe.
     pub(crate) client_ip: IpAddr,
     /// Where the client connected to, if a source asks for it.
     pub(crate) server_ip: Option<IpAddr>,
     /// The name that the client asked for by TLS.
     pub(crate) server_name: Option<Arc<str>>,
-    /// Whether it came by TLS.
+    /// Whether it came by TLS, to us or to whoever we believe.
     pub(crate) tls: bool,
 }
 
@@ -75,6 +76,8 @@ struct Admitted {
     entered: Entered,
     /// What was held when the way to the back end was asked for.
     passage: Passage,
+    /// His place among the sessions that a user may have.
+    place: Place,
 }
 
 /// Speaks with the client until it is logged in at its back end. A refused login changes nothing:
@@ -86,7 +89,7 @@ pub(crate) async fn establish(
 ) -> Result<Established, End> {
     let patience = visitor.shared.limits.client_wait;
     let (claims, server_name) = (Claims::default(), None);
-    let mut talk = Talk { client, visitor, patience, claims, server_name };
+    let mut talk = Talk { client, visitor, patience, claims, server_name, tls_before: None };
     if talk.visitor.listener.is_behind_proxy() {
         talk.hear_proxy(admission).await?;
     }
@@ -242,7 +245,7 @@ async fn try_to_admit(
     let shared = &visitor.shared;
     let is_begun = is_begun(&offered.proof);
     if !is_begun {
-        wait_for_address(visitor).await?;
+        wait_for_address(visitor, attempt).await?;
     }
     let user = match shared.directory.canonical(&offered.user) {
         Ok(user) => user,
@@ -254,23 +257,20 @@ async fn try_to_admit(
     };
     // Before the directory is asked: otherwise only names that exist would ever have to wait.
     if !is_begun {
-        wait_for_user(visitor, &user).await?;
+        wait_for_user(visitor, attempt, &user).await?;
     }
     let since = Instant::now();
     let asked = ask(&user, offered, visitor, client, attempt).await;
-    match asked {
-        Ok((entered, passage)) => Ok(Admitted { user, entered, passage }),
-        Err(refused) => {
-            if refused.reason == Reason::WrongPassword {
-                // Without what it waited for its turn: whoever guesses on would make all refusals longer.
-                shared.refusals.remember(since.elapsed());
-            }
-            if refused.reason.refusal() == Refusal::AuthenticationFailed {
-                shared.throttle.failed(&user, Instant::now());
-            }
-            Err(refused)
+    if let Err(refused) = &asked {
+        if refused.reason == Reason::WrongPassword {
+            // Without what it waited for its turn: whoever guesses on would make all refusals longer.
+            shared.refusals.remember(since.elapsed());
+        }
+        if refused.reason.refusal() == Refusal::AuthenticationFailed {
+            shared.throttle.failed(&user, Instant::now());
         }
     }
+    asked
 }
 
 /// Asks the directory, then the back end, then how many sessions the user has: whoever has not shown the
@@ -281,42 +281,45 @@ async fn ask(
     visitor: &Visitor,
     client: &Client,
     attempt: &Attempt,
-) -> Result<(Entered, Passage), Refused> {
+) -> Result<Admitted, Refused> {
     let shared = &visitor.shared;
     let protocol = visitor.listener.protocol;
     let query = attempt.query(user, visitor);
     let (route, passage) = way_in(&query, offered, visitor, attempt).await?;
-    match shared.backends.log_in(protocol, &route, offered, client).await {
-        // It may be that his mailbox is moved at this moment.
-        Ok(entered) if !shared.directory.holds().is_free(&passage, user, &entered.backend) => {
-            log_refusal(visitor, Some(user), Reason::Held, entered.backend.as_str(), "");
-            tokio::spawn(entered.leave(protocol));
-            Err(Reason::Held.into())
-        }
-        Ok(entered) if shared.sessions.is_full_for(user) => {
-            log_refusal(visitor, Some(user), Reason::LimitUser, entered.backend.as_str(), "");
-            // The client need not wait for this goodbye.
-            tokio::spawn(entered.leave(protocol));
-            Err(Reason::LimitUser.into())
-        }
-        Ok(entered) => Ok((entered, passage)),
+    let entered = match shared.backends.log_in(protocol, &route, offered, client).await {
+        Ok(entered) => entered,
         Err(failure) => {
             let backend = failure.backend.as_ref().map_or("", |name| name.as_str());
             log_refusal(visitor, Some(user), failure.reason, backend, &failure.detail);
-            Err(Refused { said: failure.said, ..failure.reason.into() })
+            return Err(Refused { said: failure.said, ..failure.reason.into() });
         }
+    };
+    // It may be that his mailbox is moved at this moment.
+    let is_free = shared.directory.holds().is_free(&passage, user, &entered.backend);
+    let place = if is_free { shared.sessions.reserve(user) } else { None };
+    if let Some(place) = place {
+        return Ok(Admitted { user: user.clone(), entered, passage, place });
     }
+    let reason = if is_free { Reason::LimitUser } else { Reason::Held };
+    log_refusal(visitor, Some(user), reason, entered.backend.as_str(), "");
+    // The client need not wait for this goodbye.
+    tokio::spawn(entered.leave(protocol));
+    Err(reason.into())
 }
 
 /// Waits until it is the turn of the client's address.
-pub(crate) async fn wait_for_address(visitor: &Visitor) -> Result<(), Refused> {
-    let turn = visitor.shared.throttle.address(visitor.client.ip(), Instant::now());
+pub(crate) async fn wait_for_address(visitor: &Visitor, attempt: &Attempt) -> Result<(), Refused> {
+    let turn = visitor.shared.throttle.address(attempt.client_ip, Instant::now());
     wait_for_turn(visitor, None, turn).await
 }
 
 /// Waits until it is a user's turn.
-pub(crate) async fn wait_for_user(visitor: &Visitor, user: &CanonicalUser) -> Result<(), Refused> {
-    let turn = visitor.shared.throttle.user(user, visitor.client.ip(), Instant::now());
+pub(crate) async fn wait_for_user(
+    visitor: &Visitor,
+    attempt: &Attempt,
+    user: &CanonicalUser,
+) -> Result<(), Refused> {
+    let turn = visitor.shared.throttle.user(user, attempt.client_ip, Instant::now());
     wait_for_turn(visitor, Some(user), turn).await
 }
 
@@ -383,7 +386,7 @@ async fn wait_for_turn(
 impl Talk<'_> {
     /// Tells the client that it is in, and joins it with its back end.
     async fn welcome(mut self, mut front: Front, admitted: Admitted) -> Result<Established, End> {
-        let Admitted { user, mut entered, passage } = admitted;
+        let Admitted { user, mut entered, passage, place } = admitted;
         // Nobody could follow the stream behind either command: the next login would get past routing.
         let framed = self.visitor.listener.clean_bye
             || entered.welcome.unauthenticate
@@ -425,7 +428,7 @@ impl Talk<'_> {
         let from_client = front.into_rest();
         let (up, down) = (from_client.len(), entered.rest.len());
         let shared = &self.visitor.shared;
-        let membership = shared.sessions.enter(who, self.visitor.since);
+        let membership = shared.sessions.enter(who, self.visitor.since, place);
         // After it has entered: whoever holds and kicks meanwhile has found it, or is found here.
         let Who { id, user, backend, .. } = &membership.who;
         if !shared.directory.holds().is_free(&passage, user, backend) {

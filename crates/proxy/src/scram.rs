@@ -24,11 +24,11 @@ pub(crate) async fn challenge(
     visitor: &Visitor,
     attempt: &Attempt,
 ) -> Result<Given, Refused> {
-    wait_for_address(visitor).await?;
+    wait_for_address(visitor, attempt).await?;
     let directory = &visitor.shared.directory;
     let (user, to_prove) = match directory.canonical(typed) {
         Ok(user) => {
-            wait_for_user(visitor, &user).await?;
+            wait_for_user(visitor, attempt, &user).await?;
             let asked = directory.to_prove(&attempt.query(&user, visitor)).await;
             (Some(user), asked)
         }

@@ -63,7 +63,6 @@ pub fn serve(
         sessions,
         door: Arc::new(Door::new(&settings.limits)),
         throttle: Throttle::new(&settings.limits),
-        handshakes: Handshakes::new(&settings.limits),
         refusals: Refusals::default(),
         closing: Closing::default(),
         faults: Faults::default(),
@@ -78,11 +77,13 @@ pub fn serve(
             listening.push(tokio::spawn(Arc::clone(server).follow_files()));
         }
         let gate = Arc::new(Gate::new(listener.connections));
+        let handshakes = Handshakes::new(&settings.limits);
         for socket in sockets {
             let place = Place {
                 socket: Listener::register(socket)?,
                 listener: Arc::clone(&listener),
                 gate: Arc::clone(&gate),
+                handshakes: Arc::clone(&handshakes),
                 shared: Arc::clone(&shared),
                 ids: Arc::clone(&ids),
             };
@@ -159,13 +160,14 @@ struct Place {
     socket: Listener,
     listener: Arc<ListenerSettings>,
     gate: Arc<Gate>,
+    handshakes: Arc<Handshakes>,
     shared: Arc<Shared>,
     ids: Arc<Ids>,
 }
 
 /// Accepts for ever.
 async fn listen(place: Place) {
-    let Place { socket, listener, gate, shared, ids } = place;
+    let Place { socket, listener, gate, handshakes, shared, ids } = place;
     let mut complaints = Complaints::default();
     loop {
         let (client, address) = match socket.accept().await {
@@ -186,6 +188,7 @@ async fn listen(place: Place) {
                     connected: None,
                     since: Instant::now(),
                     listener: Arc::clone(&listener),
+                    handshakes: Arc::clone(&handshakes),
                     shared: Arc::clone(&shared),
                 });
                 tokio::spawn(guarded(client, visitor, admission));

@@ -32,7 +32,6 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) door: Arc<Door>,
     pub(crate) throttle: Throttle,
-    pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) refusals: Refusals,
     pub(crate) closing: Closing,
     pub(crate) faults: Faults,
@@ -49,6 +48,8 @@ pub(crate) struct Visitor {
     pub(crate) connected: Option<SocketAddr>,
     pub(crate) since: Instant,
     pub(crate) listener: Arc<ListenerSettings>,
+    /// The TLS handshakes at this listener.
+    pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) shared: Arc<Shared>,
 }
 

@@ -121,11 +121,29 @@ impl Sessions {
         })
     }
 
-    /// Whether one more session of this user would be too many. Asked when the back end has let him in;
-    /// two logins at the same moment may both stay.
-    pub(crate) fn is_full_for(&self, user: &CanonicalUser) -> bool {
-        let Some(by_user) = &self.by_user else { return false };
-        by_user.lock().get(user).is_some_and(|count| *count >= self.per_user)
+    /// A place for one more session of this user; none if he has as many as may be. Asked for when the
+    /// back end has let him in.
+    pub(crate) fn reserve(self: &Arc<Self>, user: &CanonicalUser) -> Option<Place> {
+        if let Some(by_user) = &self.by_user {
+            let mut by_user = by_user.lock();
+            let count = by_user.get(user).copied().unwrap_or_default();
+            if count >= self.per_user {
+                return None;
+            }
+            by_user.insert(user.clone(), count + 1);
+        }
+        Some(Place { sessions: Arc::clone(self), user: user.clone() })
+    }
+
+    fn give_up_place(&self, user: &CanonicalUser) {
+        let Some(by_user) = &self.by_user else { return };
+        let mut by_user = by_user.lock();
+        if let Some(count) = by_user.get_mut(user) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                by_user.remove(user);
+            }
+        }
     }
 
     /// All sessions, oldest first.
@@ -185,17 +203,15 @@ impl Sessions {
     }
 
     /// Enters a session, for as long as its membership is held. Its relay has to follow the protocol where
-    /// [`Who::framed`] says so then: a hold may have begun meanwhile.
-    pub(crate) fn enter(self: &Arc<Self>, mut who: Who, started: Instant) -> Membership {
+    /// [`Who::framed`] says so then: a hold, or who
+    /// follows changes, may have come meanwhile.
+    pub(crate) fn enter(&self, mut who: Who, started: Instant, place: Place) -> Membership {
         let id = who.id;
-        if let Some(by_user) = &self.by_user {
-            *by_user.lock().entry(who.user.clone()).or_default() += 1;
-        }
         self.departures.arrive(&who.backend, Instant::now());
         // Whoever holds the user meanwhile finds it, or it finds that it is to be held.
         let holds = self.common.holds.users();
         let hold = holds.contains(&who.user);
-        who.framed |= hold;
+        who.framed |= hold || self.common.feed.is_followed();
         let entry = Arc::new(Entry {
             who,
             common: Arc::clone(&self.common),
@@ -212,7 +228,7 @@ impl Sessions {
         drop(holds);
         // Asked for after the insertion, so that whoever closes meanwhile sees the one or the other.
         entry.end_if(self.closing.load(Ordering::SeqCst));
-        Membership { sessions: Arc::clone(self), entry }
+        Membership { place, entry }
     }
 
     /// Ends what is idle, for ever.
@@ -245,16 +261,28 @@ impl Sessions {
     }
 }
 
+/// A place among the sessions that a user may have; dropping it gives it up.
+pub(crate) struct Place {
+    sessions: Arc<Sessions>,
+    user: CanonicalUser,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.give_up_place(&self.user);
+    }
+}
+
 /// A session's place in the registry; dropping it gives it up, also when the session's task panics.
 pub(crate) struct Membership {
-    sessions: Arc<Sessions>,
+    place: Place,
     entry: Arc<Entry>,
 }
 
 impl Membership {
     /// How long the client waits until it is told that its back end is gone.
     pub(crate) fn turn(&self) -> Duration {
-        self.sessions.departures.turn(&self.entry.who.backend, Instant::now())
+        self.place.sessions.departures.turn(&self.entry.who.backend, Instant::now())
     }
 }
 
@@ -268,20 +296,12 @@ impl Deref for Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let Who { id, user, backend, .. } = &self.entry.who;
-        self.sessions.shard(*id).lock().remove(id);
-        self.sessions.departures.depart(backend);
+        let Who { id, backend, .. } = &self.entry.who;
+        let sessions = &self.place.sessions;
+        sessions.shard(*id).lock().remove(id);
+        sessions.departures.depart(backend);
         if self.entry.wants_hold() {
-            self.sessions.common.holds.tell();
-        }
-        if let Some(by_user) = &self.sessions.by_user {
-            let mut by_user = by_user.lock();
-            if let Some(count) = by_user.get_mut(user) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    by_user.remove(user);
-                }
-            }
+            sessions.common.holds.tell();
         }
     }
 }
@@ -353,13 +373,19 @@ impl Watch for Entry {
         });
     }
 
+    fn changed_unheard(&self) {
+        self.common.feed.tell_of(&self.who.user);
+    }
+
     fn wants_hold(&self) -> bool {
         self.hold.load(Ordering::Acquire)
     }
 
     fn stands(&self, standing: Standing) {
-        *self.standing.lock() = standing;
-        self.common.holds.tell();
+        // Told at each poll: who waits is woken when there is something new only.
+        if std::mem::replace(&mut *self.standing.lock(), standing) != standing {
+            self.common.holds.tell();
+        }
     }
 }
 
@@ -385,11 +411,17 @@ mod tests {
         }
     }
 
+    fn enter(sessions: &Arc<Sessions>, count: u32) -> Membership {
+        let who = who(count);
+        let place = sessions.reserve(&who.user).unwrap();
+        sessions.enter(who, Instant::now(), place)
+    }
+
     #[test]
     fn a_session_without_traffic_ends_after_all_rounds_and_another_goes_on() {
         let sessions = sessions(0);
-        let silent = sessions.enter(who(1), Instant::now());
-        let talking = sessions.enter(who(2), Instant::now());
+        let silent = enter(&sessions, 1);
+        let talking = enter(&sessions, 2);
         let goes_on = |entry: &Entry| entry.end.load(Ordering::Acquire) == GOES_ON;
         for _ in 0..ROUNDS {
             sessions.next_round();
@@ -404,7 +436,7 @@ mod tests {
     #[test]
     fn a_kicked_session_hears_the_first_reason_and_leaves_the_list() {
         let sessions = sessions(0);
-        let session = sessions.enter(who(1), Instant::now());
+        let session = enter(&sessions, 1);
         assert!(sessions.kick(session.who.id));
         sessions.end_all(Reason::Shutdown);
         assert_eq!(session.asked(), Reason::Kicked);
@@ -418,8 +450,7 @@ mod tests {
     async fn sessions_end_evenly_over_the_time_and_the_last_at_its_end() {
         const OVER: Duration = Duration::from_millis(500);
         let sessions = sessions(0);
-        let entered: Vec<_> =
-            (1..=1000).map(|count| sessions.enter(who(count), Instant::now())).collect();
+        let entered: Vec<_> = (1..=1000).map(|count| enter(&sessions, count)).collect();
         assert!(sessions.kick(SessionId::new(1, 1000)));
         let ended = || {
             let ended = |entry: &&Membership| entry.asked() == Reason::Shutdown;
@@ -448,19 +479,23 @@ mod tests {
     fn whoever_enters_while_all_are_ended_is_ended_too() {
         let sessions = sessions(0);
         sessions.end_all(Reason::Shutdown);
-        assert_eq!(sessions.enter(who(1), Instant::now()).asked(), Reason::Shutdown);
+        assert_eq!(enter(&sessions, 1).asked(), Reason::Shutdown);
     }
 
     #[test]
     fn a_user_has_no_more_sessions_than_may_be() {
         let sessions = sessions(2);
         let user = who(1).user;
-        let one = sessions.enter(who(1), Instant::now());
-        assert!(!sessions.is_full_for(&user));
-        let two = sessions.enter(who(2), Instant::now());
-        assert!(sessions.is_full_for(&user));
-        drop((one, two));
-        assert!(!sessions.is_full_for(&user));
+        let one = enter(&sessions, 1);
+        // Nobody else can take a place between the back end's verdict and the welcome.
+        let two = sessions.reserve(&user).unwrap();
+        assert!(sessions.reserve(&user).is_none());
+        let two = sessions.enter(who(2), Instant::now(), two);
+        assert!(sessions.reserve(&user).is_none());
+        drop(two);
+        // A client may be lost in the welcome.
+        drop(sessions.reserve(&user).unwrap());
+        drop((sessions.reserve(&user).unwrap(), one));
         assert!(sessions.by_user.as_ref().unwrap().lock().is_empty());
     }
 }

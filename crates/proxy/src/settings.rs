@@ -121,7 +121,7 @@ pub struct Limits {
     /// What a proxy may take for its header, within [`Self::client_wait`]. 5 s: the specification asks for 3 at
     /// least, so that one lost packet may be sent again.
     pub proxy_header_wait: Duration,
-    /// TLS handshakes in flight, in all; 0 is no limit. In a full house the address with the most loses one to
+    /// TLS handshakes in flight at one listener; 0 is no limit. In a full house the address with the most loses one to
     /// a newcomer. 1,000: a handshake takes some 50 kB and a millisecond of a processor.
     pub handshakes: usize,
     /// TLS handshakes in flight from one address; 0 is no limit. 50: with the 100 ms that a handshake takes

@@ -42,15 +42,20 @@ pub(crate) struct Talk<'v> {
     pub(crate) claims: Claims,
     /// The name by which the client called us in the TLS handshake, with us or with a load balancer.
     pub(crate) server_name: Option<DnsName>,
+    /// TLS between the client and a load balancer, as its PROXY header tells.
+    pub(crate) tls_before: Option<proxy_protocol::Tls>,
 }
 
 impl Talk<'_> {
     /// Reads the PROXY header that comes before all else, and goes by the address it gives.
     pub(crate) async fn hear_proxy(&mut self, admission: &mut Admission) -> Result<(), End> {
         let shared = Arc::clone(&self.visitor.shared);
+        let since = Instant::now();
         let patience = self.patience.min(shared.limits.proxy_header_wait);
         let header = timeout(patience, self.read_header());
-        let header = match shared.closing.unless_begun(header).await {
+        let header = shared.closing.unless_begun(header).await;
+        self.patience = self.patience.saturating_sub(since.elapsed());
+        let header = match header {
             Some(Ok(header)) => header?,
             Some(Err(_)) => return Err(End::new(Reason::ClientProxyHeader, "no header in time")),
             None => return Err(End::new(Reason::Shutdown, "before the PROXY header")),
@@ -61,6 +66,7 @@ impl Talk<'_> {
             self.visitor.connected = Some(addresses.connected);
         }
         self.server_name = header.server_name;
+        self.tls_before = header.tls;
         match admission.count_for(self.visitor.client.ip()) {
             Ok(()) => Ok(()),
             Err(reason) => {
@@ -107,7 +113,8 @@ impl Talk<'_> {
         let shared = Arc::clone(&self.visitor.shared);
         let since = Instant::now();
         let address = self.visitor.client.ip();
-        let place = shared.handshakes.begin(address).map_err(|reason| End::new(reason, ""))?;
+        let place =
+            self.visitor.handshakes.begin(address).map_err(|reason| End::new(reason, ""))?;
         let patience = self.patience.min(shared.limits.handshake_wait);
         let handshake = timeout(patience, place.unless_cut(tls.accept(&mut self.client)));
         let Some(result) = shared.closing.unless_begun(handshake).await else {
@@ -182,6 +189,19 @@ impl Talk<'_> {
         self.claims.server_name.as_ref().or(self.server_name.as_ref())
     }
 
+    /// Whether the client's own connection is private, by its own word or a proxy's where that counts.
+    fn transport(&self) -> Transport {
+        let tls = self.client.tls_version().is_some() || self.tls_before.is_some();
+        let seen = if tls { Transport::Tls } else { Transport::Insecure };
+        self.claims.transport.unwrap_or(seen)
+    }
+
+    /// The version of TLS that the client speaks, with us or with a load balancer; as `1.3`.
+    fn tls_version(&self) -> Option<Box<str>> {
+        let before = || self.tls_before.as_ref()?.version.as_deref()?.strip_prefix("TLSv");
+        self.client.tls_version().or_else(before).map(Box::from)
+    }
+
     /// Where the client connected to, by its own word or a proxy's where that counts.
     fn connected(&self) -> Result<SocketAddr, End> {
         match self.claims.connected.or(self.visitor.connected) {
@@ -200,7 +220,7 @@ impl Talk<'_> {
             client_ip: self.claims.client.unwrap_or(self.visitor.client).ip(),
             server_ip: if asked { Some(self.connected()?.ip()) } else { None },
             server_name: self.asked_for().map(|name| name.as_str().into()),
-            tls: self.client.tls_version().is_some(),
+            tls: self.transport() == Transport::Tls,
         })
     }
 
@@ -210,26 +230,24 @@ impl Talk<'_> {
         let claims = &self.claims;
         let ttl = identity::ttl_onwards(claims.ttl)
             .ok_or_else(|| End::new(Reason::Loop, "too many proxies"))?;
-        let tls = self.client.tls_version();
         let ip = claims.client.unwrap_or(visitor.client).ip();
         let id = front.client_id().filter(|_| visitor.listener.forward_client_id).cloned();
         if !visitor.shared.backends.are_told(visitor.listener.protocol) {
-            return Ok(Client { ip, identity: None, id, tls });
+            return Ok(Client { ip, identity: None, id, tls: None });
         }
         let connected = self.connected()?;
         let ours = || SessionName::new(&visitor.id.to_string());
         let session = claims.session.clone().or_else(ours);
-        let private = if tls.is_some() { Transport::Tls } else { Transport::Insecure };
         let identity = Identity {
             client: claims.client.unwrap_or(visitor.client),
             connected,
             forward: claims.forward.clone(),
             server_name: self.asked_for().cloned(),
             session: session.ok_or_else(|| End::new(Reason::Internal, "no session name"))?,
-            transport: claims.transport.unwrap_or(private),
+            transport: self.transport(),
             ttl,
         };
-        Ok(Client { ip, identity: Some(Arc::new(identity)), id, tls })
+        Ok(Client { ip, identity: Some(Arc::new(identity)), id, tls: self.tls_version() })
     }
 }
 

@@ -5,12 +5,11 @@
 
 use std::{net::IpAddr, time::Duration, time::Instant};
 
-use model::{CanonicalUser, Reason};
+use model::{CanonicalUser, Reason, network};
 use parking_lot::Mutex;
 
 use crate::{
     Limits,
-    limits::network,
     pace::{Queues, Rate, TooLong},
 };
 

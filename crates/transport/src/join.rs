@@ -51,6 +51,10 @@ pub trait Watch {
         let _ = changed;
     }
 
+    /// A framed relay has ended while a command was in flight that may have changed a mailbox: nobody knows
+    /// whether and which. Must not block.
+    fn changed_unheard(&self) {}
+
     /// Why a framed relay is ended, from which follows what the client is told.
     fn reason(&self) -> Reason {
         Reason::Shutdown
@@ -165,6 +169,9 @@ impl Pair {
         let ended = poll_fn(|cx| self.poll_relay(cx, watch)).await;
         if matches!(ended, Ended::Watcher) && self.framing.is_some() {
             Box::pin(self.say_goodbye(watch)).await;
+        }
+        if self.framing.as_ref().is_some_and(|framing| framing.may_have_changed()) {
+            watch.changed_unheard();
         }
         ended
     }

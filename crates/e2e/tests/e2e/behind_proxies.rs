@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Instant};
 use e2e::{
     cases,
     door::{Door, SOON, backend, everybody_at, listening},
-    headers::{v1, v2, v2_local, v2_with_checksum},
+    headers::{v1, v2, v2_local, v2_of_tls, v2_with_checksum},
     house::House,
     runner::Case,
     secrets::password,
@@ -24,6 +24,8 @@ pub(crate) fn cases() -> Vec<Case> {
         whoever_keeps_the_header_back_is_sent_away_and_others_are_served,
         a_network_that_is_not_listed_is_not_greeted,
         connections_count_for_the_clients_and_not_for_the_proxy,
+        tls_that_ends_at_a_load_balancer_is_told_to_the_back_end,
+        who_guesses_through_a_webmail_keeps_himself_out_and_not_the_user,
     ]
 }
 
@@ -224,4 +226,33 @@ fn connections_count_for_the_clients_and_not_for_the_proxy(_: &House) {
     assert!(greeted("192.0.2.8:2").is_ok());
     drop(held);
     assert!(testkit::wait::until(SOON, || greeted(CLIENT).is_ok()), "{}", door.log_text());
+}
+
+fn tls_that_ends_at_a_load_balancer_is_told_to_the_back_end(_: &House) {
+    for (header, transport) in [(v2_of_tls(CLIENT), "TLS"), (v2(CLIENT), "insecure")] {
+        let stub = Stub::taking_id("NAMESPACE");
+        let keys = "identity = \"native\"\n";
+        let rest = backend("a", stub.port(), stub.port()) + keys + &everybody_at("a");
+        let door = Door::open(&listening("proxy_networks = [\"127.0.0.1/32\"]", &rest));
+        log_in(&mut with_header(door.imap, &header), "anna");
+        let said = format!("\"x-client-transport\" \"{transport}\"");
+        assert!(stub.heard().contains(&said), "{}", stub.heard());
+    }
+}
+
+fn who_guesses_through_a_webmail_keeps_himself_out_and_not_the_user(_: &House) {
+    let stub = echo();
+    let limits = "[limits]\nlogins_per_user = 1\nlongest_login_wait = \"10ms\"\n";
+    let rest = limits.to_owned() + &backend("a", stub.port(), stub.port()) + &everybody_at("a");
+    let door = Door::open(&listening("trusted_networks = [\"127.0.0.1/32\"]", &rest));
+    let answer = |from: &str| {
+        let mut webmail = door.raw_imap();
+        webmail.ask(&format!("i ID (\"x-originating-ip\" \"{from}\")"), "i OK").unwrap();
+        webmail.send(format!("l LOGIN anna {}\r\n", password("anna"))).unwrap();
+        webmail.read_line().unwrap()
+    };
+    let refused = (0..100).map(|_| answer("192.0.2.66")).find(|it| !it.starts_with("l OK"));
+    assert!(refused.unwrap().starts_with("l NO [LIMIT]"));
+    let own = answer("192.0.2.7");
+    assert!(own.starts_with("l OK"), "{own}");
 }

@@ -3,22 +3,27 @@
 use std::{
     fs,
     io::{self, ErrorKind},
+    net::{Shutdown, TcpStream},
+    sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use e2e::{
     cases,
-    door::{Door, SOON, backend, listening},
+    door::{Door, SOON, backend, everybody_at, listening, usual},
     house::House,
     runner::Case,
     secrets::password,
     stub::{Stub, Talk},
 };
-use testkit::scripted::Client;
+use testkit::{scripted::Client, wait};
 
 pub(crate) fn cases() -> Vec<Case> {
-    cases![a_back_end_that_ends_amid_a_session_has_its_word_and_nothing_is_acknowledged_for_it]
+    cases![
+        a_back_end_that_ends_amid_a_session_has_its_word_and_nothing_is_acknowledged_for_it,
+        clients_of_a_back_end_that_dies_are_disconnected_one_by_one,
+    ]
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -174,4 +179,60 @@ fn a_back_end_that_ends_amid_a_session_has_its_word_and_nothing_is_acknowledged_
             }
         });
     }
+}
+
+fn clients_of_a_back_end_that_dies_are_disconnected_one_by_one(_: &House) {
+    const CLIENTS: usize = 200;
+    let held = Arc::new(Mutex::new(Vec::<TcpStream>::new()));
+    let stub = Stub::imap({
+        let held = Arc::clone(&held);
+        move |mut talk| {
+            held.lock().unwrap().push(talk.wire().tcp().try_clone()?);
+            talk.rest().map(|_| ())
+        }
+    });
+    let limits = "[limits]\nconnections_per_address = 0\ndisconnect_spread = \"10s\"\n";
+    let rest = format!("{limits}{}{}", backend("a", stub.port(), stub.port()), everybody_at("a"));
+    let door = Door::open(&usual(&rest));
+    let log_in = || {
+        let mut client = door.raw_imap();
+        client.ask(&format!("l LOGIN anna {}", password("anna")), "l OK").unwrap();
+        client
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(|_| log_in()).collect();
+    let in_all = |count| wait::until(SOON, || held.lock().unwrap().len() == count);
+    assert!(in_all(CLIENTS));
+    let died = Instant::now();
+    for connection in held.lock().unwrap().drain(..) {
+        connection.shutdown(Shutdown::Both).unwrap();
+    }
+    let mut took: Vec<Duration> = thread::scope(|scope| {
+        let ends: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                scope.spawn(move || {
+                    assert_eq!(client.read_to_end().unwrap(), b"");
+                    died.elapsed()
+                })
+            })
+            .collect();
+        ends.into_iter().map(|end| end.join().unwrap()).collect()
+    });
+    took.sort();
+    // A hundred at once, and a hundred in each second.
+    assert!(took[CLIENTS - 1] > Duration::from_millis(900), "{:?}", took[CLIENTS - 1]);
+    assert!(took[CLIENTS - 1] - took[0] > Duration::from_millis(500), "{took:?}");
+    assert!(took[CLIENTS - 1] < Duration::from_secs(8), "{:?}", took[CLIENTS - 1]);
+    door.line(|line| {
+        line.contains("many sessions lost their back end") && line.contains("backend=a")
+    });
+    // One who leaves in the ordinary way is not kept.
+    let mut client = log_in();
+    client.send("q LOGOUT\r\n").unwrap();
+    // The stub says OK before it notes the connection.
+    assert!(in_all(1));
+    let began = Instant::now();
+    held.lock().unwrap().drain(..).for_each(|one| one.shutdown(Shutdown::Both).unwrap());
+    client.read_to_end().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }

@@ -157,26 +157,11 @@ fn each_protocol_has_its_own_way_at_its_own_port(_: &House) {
     }
 }
 
-/// A back end that takes an ID before login.
-fn taking_id() -> Stub {
-    Stub::start(|mut talk| {
-        talk.send("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID AUTH=PLAIN] ready\r\n")?;
-        loop {
-            let line = talk.line()?;
-            let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
-            if command.starts_with("ID") {
-                talk.send("* ID NIL\r\n")?;
-            }
-            talk.send(&format!("{tag} OK [CAPABILITY IMAP4rev1] done\r\n"))?;
-        }
-    })
-}
-
 const CLAIM: &str = "i ID (\"x-originating-ip\" \"203.0.113.9\" \"x-originating-port\" \"9\")";
 
 fn who_is_not_trusted_is_nobody_else_by_his_own_word(_: &House) {
     for (trusted, told) in [("198.51.100.0/24", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")] {
-        let stub = taking_id();
+        let stub = Stub::taking_id("SASL-IR AUTH=PLAIN");
         let keys = "identity = \"native\"\n";
         let rest = e2e::door::backend("a", stub.port(), stub.port()) + keys + &everybody_at("a");
         let door = Door::open(&listening(&format!("trusted_networks = [\"{trusted}\"]"), &rest));
@@ -191,7 +176,7 @@ fn who_is_not_trusted_is_nobody_else_by_his_own_word(_: &House) {
 }
 
 fn without_an_identity_nothing_is_said_of_the_client(_: &House) {
-    let stub = taking_id();
+    let stub = Stub::taking_id("SASL-IR AUTH=PLAIN");
     let door = opened(stub.port(), stub.port(), "");
     log_in_by_imap(&door, "anna");
     let heard = stub.heard();

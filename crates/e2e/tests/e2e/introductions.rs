@@ -31,21 +31,6 @@ pub(crate) fn cases() -> Vec<Case> {
 const TRUSTING: &str = "trusted_networks = [\"127.0.0.0/8\"]";
 const NATIVE: &str = "identity = \"native\"\n";
 
-/// A back end that takes an ID before login, and a login whoever comes.
-fn taking_id() -> Stub {
-    Stub::start(|mut talk| {
-        talk.send("* OK [CAPABILITY IMAP4rev1 LITERAL+ ID] ready\r\n")?;
-        loop {
-            let line = talk.line()?;
-            let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
-            if command.starts_with("ID") {
-                talk.send("* ID NIL\r\n")?;
-            }
-            talk.send(&format!("{tag} OK [CAPABILITY IMAP4rev1] done\r\n"))?;
-        }
-    })
-}
-
 /// A back end that believes XCLIENT, and takes a login whoever comes.
 fn taking_xclient() -> Stub {
     Stub::start(|mut talk| {
@@ -83,7 +68,7 @@ fn a_clients_own_id_goes_on_behind_ours_and_only_where_that_is_set(_: &House) {
     for (table, forward, ours, its) in
         [("", true, 0, 1), (NATIVE, true, 1, 1), (NATIVE, false, 1, 0), ("", false, 0, 0)]
     {
-        let stub = taking_id();
+        let stub = Stub::taking_id("NAMESPACE");
         let listener = format!("forward_client_id = {forward}");
         let door = opened(&stub, &stub, &listener, table);
         let mut client = door.raw_imap();
@@ -105,7 +90,7 @@ fn a_clients_own_id_goes_on_behind_ours_and_only_where_that_is_set(_: &House) {
 }
 
 fn what_is_said_of_a_client_before_tls_reaches_no_back_end(_: &House) {
-    let (imap, pop3) = (taking_id(), taking_xclient());
+    let (imap, pop3) = (Stub::taking_id("NAMESPACE"), taking_xclient());
     let listener = format!("{TRUSTING}\nforward_client_id = true");
     let door = opened(&imap, &pop3, &listener, NATIVE);
     let claim = r#"i ID ("name" "Mail" "x-originating-ip" "203.0.113.9" "x-proxy-ttl" "1")"#;

@@ -9,7 +9,6 @@
 
 mod crowd;
 mod death;
-mod departures;
 mod hostile;
 mod large;
 mod modules;
@@ -28,7 +27,6 @@ fn main() -> ExitCode {
     let cases = [
         crowd::cases(),
         death::cases(),
-        departures::cases(),
         hostile::cases(),
         large::cases(),
         modules::cases(),

@@ -143,7 +143,7 @@ table! {
         "literal" = literal: u32,
         /// What a proxy may take for its PROXY header.
         "proxy_header_wait" = proxy_header_wait: Duration,
-        /// TLS handshakes in flight in all; 0 is no limit.
+        /// TLS handshakes in flight at one listener; 0 is no limit.
         "handshakes" = handshakes: u32,
         /// TLS handshakes in flight from one address; 0 is no limit.
         "handshakes_per_address" = handshakes_per_address: u32,

@@ -87,6 +87,11 @@ impl Relay {
         !self.flight.is_empty() || !self.up.at_boundary()
     }
 
+    /// Whether a mailbox may have been changed by what was not answered, or whose answer was not told of.
+    pub(crate) fn may_have_changed(&self) -> bool {
+        self.event.is_some() || self.doubtful || self.flight.may_change()
+    }
+
     /// Whether nothing is in flight, in either direction, and nothing doubtful was heard.
     pub(crate) fn at_boundary(&self) -> bool {
         let nothing_to_say = self.instead.is_empty() && self.goodbye.is_unwanted();

@@ -155,6 +155,13 @@ impl Relay {
         answering || !self.commands.is_empty() || self.up != Up::Start
     }
 
+    /// Whether messages may be gone by what was not answered, or whose answer was not told of. A server that
+    /// loses the connection is to keep what is marked (RFC 1939 section 6), and not all do.
+    pub(crate) fn may_have_changed(&self) -> bool {
+        let deleting = self.deleted || self.commands.contains(&Command::Delete);
+        self.event.is_some() || self.doubtful || deleting
+    }
+
     /// Whether nothing is in flight, in either direction, and nothing doubtful was heard.
     pub(crate) fn at_boundary(&self) -> bool {
         let between = !self.in_flight() && self.down == Down::Start;
@@ -242,7 +249,10 @@ impl Relay {
             Command::Lines if ok && crlf => return Down::Lines { end: END, seen: 2 },
             Command::Lines if ok => return Down::Lines { end: BARE_END, seen: 1 },
             // Some messages may be gone even if it fails (RFC 1939 section 6).
-            Command::Quit if self.deleted => self.event = Some(Event::Changed(inbox())),
+            Command::Quit if self.deleted => {
+                self.deleted = false;
+                self.event = Some(Event::Changed(inbox()));
+            }
             Command::Reset => self.deleted &= !ok,
             Command::Auth | Command::Line | Command::Lines | Command::Quit => {}
         }

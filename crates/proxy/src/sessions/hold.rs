@@ -165,7 +165,8 @@ mod tests {
             tls: None,
             framed,
         };
-        sessions.enter(who, Instant::now())
+        let place = sessions.reserve(&who.user).unwrap();
+        sessions.enter(who, Instant::now(), place)
     }
 
     fn report(holds: &[SessionHold]) -> Vec<Hold> {

@@ -99,6 +99,11 @@ impl Framing {
         self.goodbye == Goodbye::Asked
     }
 
+    /// Whether a mailbox may have been changed by a command that was not answered.
+    pub(super) fn may_have_changed(&self) -> bool {
+        self.framer.may_have_changed()
+    }
+
     /// Moves what can be moved, unless it is held.
     pub(super) fn pump(
         &mut self,

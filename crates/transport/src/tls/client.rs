@@ -17,10 +17,11 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs::default_provider},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
+    sign::CertifiedKey,
 };
 
 use super::{
-    files::{CertificateFiles, TlsFileError, read_certificates},
+    files::{CertificateFiles, TlsFileError, read_certificates, read_key_pair},
     hints,
     own::OwnCertificate,
     resume::{Asked, Sessions},
@@ -76,7 +77,6 @@ pub enum ClientTlsError {
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     pub(super) library: Library,
-    own: Option<Arc<OwnCertificate>>,
 }
 
 /// Who speaks TLS, by which settings.
@@ -84,19 +84,19 @@ pub struct ClientTls {
 pub(super) enum Library {
     #[cfg(feature = "legacy-tls")]
     Legacy(super::legacy::Context),
-    Rustls(Arc<ClientConfig>),
+    Rustls(Arc<ClientConfig>, Option<Arc<OwnCertificate<CertifiedKey>>>),
 }
 
 impl ClientTls {
     /// Prepares TLS 1.0 to 1.2 towards a back end that speaks nothing newer, whose keys and ciphers are
-    /// as old. Its certificate is judged as any other's. Every connection shakes hands in full.
+    /// as old. Its certificate is judged as any other's. Every connection shakes hands in full. Where it
+    /// asks for a certificate, it is shown ours, if there is one.
     ///
     /// # Errors
-    /// [`ClientTlsError`] if the roots cannot be had.
+    /// [`ClientTlsError`] if the roots, or our own certificate, cannot be had.
     #[cfg(feature = "legacy-tls")]
-    pub fn legacy(verify: &Verify) -> Result<Self, ClientTlsError> {
-        let library = Library::Legacy(super::legacy::Context::new(verify)?);
-        Ok(Self { library, own: None })
+    pub fn legacy(verify: &Verify, own: Option<&CertificateFiles>) -> Result<Self, ClientTlsError> {
+        Ok(Self { library: Library::Legacy(super::legacy::Context::new(verify, own)?) })
     }
 
     /// Refuses to prepare TLS 1.0 to 1.2, which was not built in.
@@ -104,7 +104,7 @@ impl ClientTls {
     /// # Errors
     /// [`ClientTlsError::NoLegacy`], always.
     #[cfg(not(feature = "legacy-tls"))]
-    pub fn legacy(_: &Verify) -> Result<Self, ClientTlsError> {
+    pub fn legacy(_: &Verify, _: Option<&CertificateFiles>) -> Result<Self, ClientTlsError> {
         Err(ClientTlsError::NoLegacy)
     }
 
@@ -114,8 +114,7 @@ impl ClientTls {
     /// # Errors
     /// [`ClientTlsError`] if the roots cannot be had.
     pub fn new(verify: &Verify) -> Result<Self, ClientTlsError> {
-        let library = Library::Rustls(Arc::new(config(verify, None)?));
-        Ok(Self { library, own: None })
+        Ok(Self { library: Library::Rustls(Arc::new(config(verify, None)?), None) })
     }
 
     /// The same, with a certificate of our own for a back end that asks for one.
@@ -126,15 +125,18 @@ impl ClientTls {
         verify: &Verify,
         files: &CertificateFiles,
     ) -> Result<Self, ClientTlsError> {
-        let own = Arc::new(OwnCertificate::load(files)?);
-        let library = Library::Rustls(Arc::new(config(verify, Some(Arc::clone(&own)))?));
-        Ok(Self { library, own: Some(own) })
+        let own = Arc::new(OwnCertificate::load(files, read_key_pair)?);
+        let config = config(verify, Some(Arc::clone(&own)))?;
+        Ok(Self { library: Library::Rustls(Arc::new(config), Some(own)) })
     }
 
     /// Follows the files of our own certificate for ever; done at once where there is none.
     pub async fn follow_files(self) {
-        if let Some(own) = &self.own {
-            own.follow_files().await;
+        match self.library {
+            #[cfg(feature = "legacy-tls")]
+            Library::Legacy(context) => context.follow_files().await,
+            Library::Rustls(_, Some(own)) => own.follow_files().await,
+            Library::Rustls(_, None) => {}
         }
     }
 
@@ -144,14 +146,14 @@ impl ClientTls {
         match &self.library {
             #[cfg(feature = "legacy-tls")]
             Library::Legacy(_) => error.get_ref()?.downcast_ref::<super::legacy::Failure>()?.hint(),
-            Library::Rustls(_) => hints::of_failed(error),
+            Library::Rustls(..) => hints::of_failed(error),
         }
     }
 }
 
 pub(super) fn config(
     verify: &Verify,
-    own: Option<Arc<OwnCertificate>>,
+    own: Option<Arc<OwnCertificate<CertifiedKey>>>,
 ) -> Result<ClientConfig, ClientTlsError> {
     let provider = Arc::new(default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match verify {

@@ -48,7 +48,7 @@ impl Engine {
             Library::Legacy(context) => {
                 context.session(&name).map(Self::Legacy).map_err(io::Error::other)
             }
-            Library::Rustls(config) => {
+            Library::Rustls(config, _) => {
                 let session = Session::client(Arc::clone(config), name);
                 session.map(Self::Rustls).map_err(io::Error::other)
             }

@@ -5,7 +5,6 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +14,7 @@ use rustls::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
-    sign::{CertifiedKey, SigningKey},
+    sign::CertifiedKey,
 };
 use zeroize::Zeroizing;
 
@@ -60,6 +59,12 @@ impl TlsFileError {
     pub(super) fn new(file: &Path, problem: impl ToString) -> Self {
         Self { file: file.to_owned(), problem: problem.to_string() }
     }
+
+    /// The two do not fit.
+    pub(super) fn of_another_key(files: &CertificateFiles) -> Self {
+        let of = files.certificate.display();
+        Self::new(&files.key, format!("is not the key of the certificate in {of}"))
+    }
 }
 
 /// What tells that a file is another one: time, size and inode; nothing where it is missing.
@@ -102,8 +107,8 @@ pub(super) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'stati
     Ok(certificates)
 }
 
-/// Reads a private key. What was read of it is wiped; the library keeps its own copy.
-fn read_key(file: &Path) -> Result<Arc<dyn SigningKey>, TlsFileError> {
+/// Reads a private key, which is wiped in the end.
+pub(super) fn read_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, TlsFileError> {
     let bad = |problem: String| TlsFileError::new(file, problem);
     let text = fs::read(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
     let text = Zeroizing::new(text);
@@ -112,19 +117,19 @@ fn read_key(file: &Path) -> Result<Arc<dyn SigningKey>, TlsFileError> {
         let hint = if locked { " (it is locked by a passphrase)" } else { "" };
         bad(format!("no private key in it: {error}{hint}"))
     })?;
-    let key = Zeroizing::new(key);
-    any_supported_type(&key).map_err(|error| TlsFileError::new(file, error))
+    Ok(Zeroizing::new(key))
 }
 
 /// Reads a certificate and its key, which must fit.
 pub(super) fn read_key_pair(files: &CertificateFiles) -> Result<CertifiedKey, TlsFileError> {
     let chain = read_certificates(&files.certificate)?;
     let key = read_key(&files.key)?;
+    // The library keeps its own copy.
+    let key = any_supported_type(&key).map_err(|error| TlsFileError::new(&files.key, error))?;
     let pair = CertifiedKey::new(chain, key);
     match pair.keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
-            let of = files.certificate.display();
-            Err(TlsFileError::new(&files.key, format!("is not the key of the certificate in {of}")))
+            Err(TlsFileError::of_another_key(files))
         }
         _ => Ok(pair),
     }

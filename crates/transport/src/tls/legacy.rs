@@ -6,12 +6,13 @@
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
+    sync::Arc,
 };
 
 use openssl::{
     error::ErrorStack,
     hash::MessageDigest,
-    pkey::Id,
+    pkey::{Id, PKey, Private},
     ssl::{
         Error, ErrorCode, Ssl, SslContext, SslMethod, SslMode, SslOptions, SslStream,
         SslVerifyMode, SslVersion,
@@ -26,8 +27,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::{
     client::{ClientTlsError, Verify},
-    files::read_certificates,
+    files::{CertificateFiles, TlsFileError, read_certificates, read_key},
     hints,
+    own::OwnCertificate,
     session::Progress,
 };
 use crate::scratch::Outgoing;
@@ -39,7 +41,8 @@ const CIPHERS: &str = "HIGH:MEDIUM:!aNULL:!eNULL:!RC4:!MD5:!PSK:!SRP:@SECLEVEL=0
 /// fewer at any level.
 const FEWEST_BITS: u32 = 1024;
 /// OpenSSL's `SSL_OP_LEGACY_SERVER_CONNECT`: servers from before RFC 5746 do not know of secure
-/// renegotiation. We never renegotiate, so that nothing is lost to them.
+/// renegotiation. That we never renegotiate does not help: whoever stands between can say something of his own
+/// first, and pass our handshake on as his renegotiation (CVE-2009-3555). The manual says so.
 const LEGACY_SERVER_CONNECT: u64 = 1 << 2;
 /// OpenSSL's `X509_V_ERR_CERT_NOT_YET_VALID` and `X509_V_ERR_CERT_HAS_EXPIRED`.
 const DATES: [i32; 2] = [9, 10];
@@ -98,10 +101,41 @@ fn reasons(errors: &ErrorStack) -> String {
 pub(super) struct Context {
     library: SslContext,
     verify: Verify,
+    own: Option<Arc<OwnCertificate<Papers>>>,
+}
+
+/// Our own certificate with its chain, and its key.
+#[derive(Debug)]
+struct Papers {
+    /// The certificate first.
+    chain: Vec<X509>,
+    key: PKey<Private>,
+}
+
+impl Papers {
+    fn read(files: &CertificateFiles) -> Result<Self, TlsFileError> {
+        let bad = |file| move |errors: ErrorStack| TlsFileError::new(file, reasons(&errors));
+        let chain: Result<Vec<_>, _> = read_certificates(&files.certificate)?
+            .iter()
+            .map(|certificate| X509::from_der(certificate))
+            .collect();
+        let chain = chain.map_err(bad(&files.certificate))?;
+        let key = PKey::private_key_from_der(read_key(&files.key)?.secret_der());
+        let key = key.map_err(bad(&files.key))?;
+        let public = chain.first().and_then(|certificate| certificate.public_key().ok());
+        if public.is_some_and(|public| public.public_eq(&key)) {
+            Ok(Self { chain, key })
+        } else {
+            Err(TlsFileError::of_another_key(files))
+        }
+    }
 }
 
 impl Context {
-    pub(super) fn new(verify: &Verify) -> Result<Self, ClientTlsError> {
+    pub(super) fn new(
+        verify: &Verify,
+        own: Option<&CertificateFiles>,
+    ) -> Result<Self, ClientTlsError> {
         let unusable = |errors: ErrorStack| ClientTlsError::Unusable(errors.to_string());
         let roots = match verify {
             Verify::Nothing | Verify::Pins(_) => None,
@@ -109,7 +143,15 @@ impl Context {
             Verify::Roots { file: Some(file) } => Some(read_certificates(file)?),
         };
         let library = context(roots.as_deref()).map_err(unusable)?;
-        Ok(Self { library, verify: verify.clone() })
+        let own = own.map(|files| OwnCertificate::load(files, Papers::read).map(Arc::new));
+        Ok(Self { library, verify: verify.clone(), own: own.transpose()? })
+    }
+
+    /// Follows the files of our own certificate for ever; done at once where there is none.
+    pub(super) async fn follow_files(&self) {
+        if let Some(own) = &self.own {
+            own.follow_files().await;
+        }
     }
 
     /// The client's side of a new connection.
@@ -127,6 +169,16 @@ impl Context {
             }
             ServerName::IpAddress(ip) => wanted.set_ip((*ip).into())?,
             _ => return Err(Failure::Library("the name is of no known kind".into())),
+        }
+        if let Some(own) = &self.own {
+            let papers = own.pair();
+            for (depth, link) in papers.chain.iter().enumerate() {
+                match depth {
+                    0 => ssl.set_certificate(link)?,
+                    _ => ssl.add_chain_cert(link.clone())?,
+                }
+            }
+            ssl.set_private_key(&papers.key)?;
         }
         let stream = SslStream::new(ssl, Wire::default())?;
         let state = State::Handshaking;

@@ -79,7 +79,7 @@ impl ClientSessionStore for Sessions {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) sessions: Arc<Sessions>,
-    pub(super) own: Option<Arc<OwnCertificate>>,
+    pub(super) own: Option<Arc<OwnCertificate<CertifiedKey>>>,
 }
 
 impl ResolvesClientCert for Asked {

@@ -49,8 +49,41 @@ async fn commands_literals_and_answers_pass_as_they_are() {
             let changed = log.changed();
             assert_eq!(changed.len(), 1, "{changed:?}");
             assert_eq!(changed[0].mailbox.as_deref(), Some(&b"INBOX"[..]));
+            assert!(!log.changed_unheard());
         };
         within(work).await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_is_not_heard_is_told_of_when_the_session_ends() {
+    for (command, is_told) in [
+        ("a1 UID STORE 1 +FLAGS (\\Deleted)\r\n", true),
+        ("a1 EXPUNGE\r\n", true),
+        ("a1 APPEND INBOX {3+}\r\nx", true),
+        ("a1 FETCH 1 BODY[]\r\n", true),
+        ("a1 FETCH 1 BODY.PEEK[]\r\n", false),
+        ("a1 IDLE\r\n", false),
+        ("a1 NOOP\r\n", false),
+    ] {
+        for client_goes in [true, false] {
+            let work = async {
+                let Lab { mut client, mut backend, relay, log } = Lab::framed(PLAIN).await;
+                up(&mut client, &mut backend, command).await;
+                if client_goes {
+                    drop(client);
+                    drop(backend);
+                } else {
+                    backend.finish().await;
+                    client.hear_end().await;
+                    drop((client, backend));
+                }
+                relay.await.unwrap();
+                assert_eq!(log.changed_unheard(), is_told, "{command}");
+                assert!(log.changed().is_empty());
+            };
+            within(work).await;
+        }
     }
 }
 

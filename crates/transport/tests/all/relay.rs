@@ -38,6 +38,7 @@ pub(crate) struct Log {
     ending: AtomicBool,
     waker: AtomicWaker,
     changed: Mutex<Vec<Changed>>,
+    unheard: AtomicBool,
     looks: AtomicUsize,
     holding: AtomicBool,
     standing: Mutex<Standing>,
@@ -50,6 +51,10 @@ impl Log {
 
     pub(crate) fn changed(&self) -> Vec<Changed> {
         self.changed.lock().unwrap().clone()
+    }
+
+    pub(crate) fn changed_unheard(&self) -> bool {
+        self.unheard.load(Ordering::SeqCst)
     }
 
     /// Lets the relay look around, as a watcher does now and then.
@@ -117,6 +122,10 @@ impl Watch for Log {
 
     fn changed(&self, changed: &Changed) {
         self.changed.lock().unwrap().push(changed.clone());
+    }
+
+    fn changed_unheard(&self) {
+        self.unheard.store(true, Ordering::SeqCst);
     }
 
     fn reason(&self) -> Reason {

@@ -299,9 +299,12 @@ fn verify(
     }
     let verify = Verify::Roots { file: table.ca_file.value().cloned() };
     let legacy = transport::tls::LEGACY && table.tls_legacy.or(false);
-    let prepare = if legacy { ClientTls::legacy } else { ClientTls::new };
+    let prepared = || match legacy {
+        true => ClientTls::legacy(&verify, None),
+        false => ClientTls::new(&verify),
+    };
     if let (true, Some(file)) = (purpose.reads_files(), table.ca_file.given())
-        && let Err(error) = prepare(&verify)
+        && let Err(error) = prepared()
     {
         let title = format!("this file cannot be used: {error}");
         reader.note(Mistake::error(&file.span, title));
@@ -388,15 +391,6 @@ fn certificate(
 ) -> Option<CertificateFiles> {
     if mode == TlsMode::None {
         refuse!(reader, table, [certificate, key], "this back end has tls = \"none\"");
-        return None;
-    }
-    if table.tls_legacy.or(false) {
-        refuse!(
-            reader,
-            table,
-            [certificate, key],
-            "old TLS is spoken without a certificate of ours"
-        );
         return None;
     }
     let files = pair(&table.certificate, &table.key, reader)?;

@@ -139,6 +139,11 @@ impl Flight {
         self.commands.is_empty()
     }
 
+    /// Whether a command waits that may have changed a mailbox by now.
+    pub(super) fn may_change(&self) -> bool {
+        self.commands.iter().any(Command::may_change)
+    }
+
     /// Whether no further command may be sent.
     pub(super) fn is_full(&self) -> bool {
         self.commands.len() >= MOST || self.bytes >= MOST_BYTES
@@ -175,6 +180,22 @@ impl Flight {
 impl Command {
     fn found_bytes(&self) -> usize {
         if let Found::Mailbox(name) = &self.found { name.len() } else { 0 }
+    }
+
+    /// Whether it may change a mailbox, as far as it was read.
+    fn may_change(&self) -> bool {
+        match self.word {
+            Word::Append
+            | Word::Close
+            | Word::Copy
+            | Word::Expunge
+            | Word::List
+            | Word::Move
+            | Word::Replace
+            | Word::Store => true,
+            Word::Fetch => self.found == Found::SetsSeen,
+            _ => false,
+        }
     }
 
     /// What the command may have changed, and whether the mailbox selected next can be changed at all.

@@ -15,7 +15,7 @@ use openssl::{
     nid::Nid,
     pkey::{PKey, Private},
     rsa::Rsa,
-    ssl::{ShutdownResult, SslContext, SslMethod},
+    ssl::{ShutdownResult, SslContext, SslContextBuilder, SslMethod},
     x509::{
         X509Name,
         extension::{BasicConstraints, SubjectAlternativeName},
@@ -95,11 +95,17 @@ impl Keys {
         let folder = tempfile::tempdir().unwrap();
         let certificate = builder.build();
         fs::write(folder.path().join("cert.pem"), certificate.to_pem().unwrap()).unwrap();
+        fs::write(folder.path().join("key.pem"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
         Self { key, certificate, folder }
     }
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
+    }
+
+    /// Both files.
+    fn files(&self) -> CertificateFiles {
+        CertificateFiles { certificate: self.file(), key: self.folder.path().join("key.pem") }
     }
 
     /// Believes what this certificate signed, and itself.
@@ -113,7 +119,7 @@ impl Keys {
 }
 
 /// The settings of a server that speaks one version with some ciphers.
-fn server(keys: &Keys, version: SslVersion, ciphers: &str) -> SslContext {
+fn server(keys: &Keys, version: SslVersion, ciphers: &str) -> SslContextBuilder {
     let mut builder = SslContext::builder(SslMethod::tls_server()).unwrap();
     builder.set_min_proto_version(Some(version)).unwrap();
     builder.set_max_proto_version(Some(version)).unwrap();
@@ -121,7 +127,7 @@ fn server(keys: &Keys, version: SslVersion, ciphers: &str) -> SslContext {
     builder.set_certificate(&keys.certificate).unwrap();
     builder.set_private_key(&keys.key).unwrap();
     builder.set_tmp_dh(&Dh::get_1024_160().unwrap()).unwrap();
-    builder.build()
+    builder
 }
 
 /// A server that speaks one version with some ciphers, to one client.
@@ -137,7 +143,10 @@ impl<T: Send + 'static> Old<T> {
         ciphers: &str,
         talk: impl FnOnce(&mut Peer) -> T + Send + 'static,
     ) -> Self {
-        let context = server(keys, version, ciphers);
+        Self::start_as(server(keys, version, ciphers).build(), talk)
+    }
+
+    fn start_as(context: SslContext, talk: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let done = thread::spawn(move || {
@@ -169,7 +178,7 @@ async fn connect(address: std::net::SocketAddr, tls: &ClientTls) -> io::Result<S
 }
 
 async fn connect_legacy(address: std::net::SocketAddr, verify: &Verify) -> io::Result<Stream> {
-    connect(address, &ClientTls::legacy(verify).unwrap()).await
+    connect(address, &ClientTls::legacy(verify, None).unwrap()).await
 }
 
 /// The error of a client that must not come through, and that the server heard nothing.
@@ -194,7 +203,7 @@ async fn hear(stream: &mut Stream, count: usize) -> Vec<u8> {
 }
 
 fn hint(error: &io::Error) -> Option<&'static str> {
-    ClientTls::legacy(&Verify::Nothing).unwrap().hint(error)
+    ClientTls::legacy(&Verify::Nothing, None).unwrap().hint(error)
 }
 
 /// Says back one line.
@@ -223,6 +232,42 @@ async fn old_versions_key_exchanges_and_ciphers_are_spoken() {
         assert_eq!(hear(&mut stream, 6).await, b"a NOOP", "{ciphers}");
         server.done().unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_old_server_that_asks_is_shown_our_certificate_with_its_chain() {
+    let keys = Keys::old();
+    let authority = Keys::new(&Wanted { name: "authority", bits: 2048, ..Wanted::default() });
+    let ours = Keys::new(&Wanted { signer: Some(&authority), bits: 2048, ..Wanted::default() });
+    let chain = [&ours, &authority].map(|keys| keys.certificate.to_pem().unwrap()).concat();
+    fs::write(ours.file(), chain).unwrap();
+    let asking = || {
+        let mut asking = server(&keys, SslVersion::TLS1, AES);
+        asking.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        asking.set_cert_store(store(&[authority.certificate.to_der().unwrap().into()]).unwrap());
+        asking.build()
+    };
+    let server = Old::start_as(asking(), |peer| {
+        echo(peer);
+        let shown = peer.ssl().peer_certificate().unwrap().to_der().unwrap();
+        (shown, peer.ssl().peer_cert_chain().map_or(0, |chain| chain.len()))
+    });
+    let tls = ClientTls::legacy(&keys.roots(), Some(&ours.files())).unwrap();
+    let mut stream = connect(server.address, &tls).await.unwrap();
+    within(stream.write_all(b"a NOOP")).await.unwrap();
+    assert_eq!(hear(&mut stream, 6).await, b"a NOOP");
+    let (shown, links) = server.done().unwrap();
+    assert!(shown == ours.certificate.to_der().unwrap() && links >= 1, "{links}");
+
+    let server = Old::start_as(asking(), echo);
+    if let Ok(mut stream) = connect_legacy(server.address, &keys.roots()).await {
+        within(stream.receive(|_| {})).await.unwrap_err();
+    }
+    server.done().unwrap_err();
+
+    let files = CertificateFiles { key: keys.files().key, ..ours.files() };
+    let error = ClientTls::legacy(&keys.roots(), Some(&files)).unwrap_err().to_string();
+    assert!(error.contains("is not the key of the certificate in"), "{error}");
 }
 
 #[tokio::test]
