@@ -48,6 +48,7 @@ pub(crate) struct Link {
     verify: bool,
     pool: Option<PoolUse>,
     knows_everybody: bool,
+    cannot_ask: Option<String>,
     source: Source,
 }
 
@@ -80,6 +81,9 @@ impl Chain {
         let (mut home, mut attributes, mut skipped) = (None, Found::default(), None);
         for link in &self.0 {
             if link.gives == Gives::Home && home.is_some() {
+                continue;
+            }
+            if how == Asking::PastTheTable && matches!(link.source, Source::Table(_)) {
                 continue;
             }
             match link.ask(&query, offer.as_ref(), how).await {
@@ -182,6 +186,7 @@ impl Link {
                 verify: settings.verify,
                 pool: settings.pool,
                 knows_everybody: settings.kind.knows_everybody(),
+                cannot_ask: settings.cannot_ask,
                 source,
             }),
             Err(problem) => Err(OpenError::Source { name: settings.name, problem }),
@@ -195,6 +200,9 @@ impl Link {
         offer: Option<&Offer>,
         how: Asking,
     ) -> Result<Said, CannotSay> {
+        if let Some(why) = &self.cannot_ask {
+            return Err(CannotSay::unavailable(why));
+        }
         for key in self.keys.of(query) {
             let (query, key) = (Arc::clone(query), key.into());
             let question = Question { query, key, offer: offer.cloned() };

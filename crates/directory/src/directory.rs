@@ -263,6 +263,21 @@ impl Directory {
     /// # Errors
     /// [`Unavailable`] if a source that has to be asked cannot say.
     pub async fn whereabouts(&self, query: &Query) -> Result<Whereabouts, Unavailable> {
+        self.looked_for(query, Asking::Usual).await
+    }
+
+    /// As [`Self::whereabouts`], if the user were not in the table.
+    ///
+    /// # Errors
+    /// As [`Self::whereabouts`].
+    pub async fn whereabouts_past_the_table(
+        &self,
+        query: &Query,
+    ) -> Result<Whereabouts, Unavailable> {
+        self.looked_for(query, Asking::PastTheTable).await
+    }
+
+    async fn looked_for(&self, query: &Query, how: Asking) -> Result<Whereabouts, Unavailable> {
         let nowhere = Whereabouts {
             user: query.user.clone(),
             source: None,
@@ -271,7 +286,7 @@ impl Directory {
             placed: None,
             wanted: None,
         };
-        let Known::User(link, found) = self.chain.ask(query, None, Asking::Usual).await? else {
+        let Known::User(link, found) = self.chain.ask(query, None, how).await? else {
             return Ok(nowhere);
         };
         let source = Some(Arc::clone(link.name()));

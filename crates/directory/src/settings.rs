@@ -52,6 +52,8 @@ pub struct SourceSettings {
     pub scram: bool,
     /// How long its answers count, for a source that is asked over a network.
     pub cache: CacheSettings,
+    /// Why it cannot be asked by this process, where that is so: it can say nothing then.
+    pub cannot_ask: Option<String>,
     /// What it is.
     pub kind: SourceKind,
 }
@@ -69,6 +71,7 @@ impl SourceSettings {
             pool: None,
             scram: false,
             cache: CacheSettings::default(),
+            cannot_ask: None,
             kind,
         }
     }

@@ -295,4 +295,6 @@ pub(crate) enum Asking {
     Usual,
     /// A remembered "no" does not count: something final hangs on it.
     NoRememberedNo,
+    /// As long as it is set to; and the table is not asked, as if nobody were in it.
+    PastTheTable,
 }

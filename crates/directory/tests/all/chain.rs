@@ -172,3 +172,13 @@ proptest! {
         prop_assert_eq!(runtime.block_on(said(&directory, "U")), expected);
     }
 }
+
+#[tokio::test]
+async fn a_source_that_cannot_be_asked_from_here_is_never_a_no() {
+    let state = tempfile::tempdir().unwrap();
+    let cannot_ask = Some("its secret cannot be read".to_owned());
+    let mute = SourceSettings { cannot_ask, ..everybody("a") };
+    let directory = open(state.path(), vec![mute, everybody("b")]);
+    let unavailable = ask(&directory, "ann").await.unwrap_err();
+    assert_eq!(unavailable.to_string(), "source `static`: its secret cannot be read");
+}
