@@ -28,6 +28,16 @@ pub enum InvalidAddress {
     Port,
 }
 
+impl Host {
+    /// Whether what is sent there stays on this machine.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Ip(ip) => ip.is_loopback(),
+            Self::Name(name) => **name == *"localhost",
+        }
+    }
+}
+
 impl FromStr for Host {
     type Err = InvalidAddress;
 

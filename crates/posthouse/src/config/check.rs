@@ -11,6 +11,7 @@ mod listener;
 mod names;
 mod passwords;
 mod pool;
+mod secrets;
 mod source;
 mod stores;
 
@@ -32,14 +33,15 @@ const MAX_WORKERS: u32 = 1024;
 
 /// Checks the whole file. What is given back counts only if no error was noted.
 pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader<'_>) -> Config {
-    let listeners = listener::listeners(&file.listeners, around.purpose, reader);
+    let mut taken = listener::Taken::default();
+    let listeners = listener::listeners(&file.listeners, around.purpose, &mut taken, reader);
     let backends = backend::backends(&file.backends, around.purpose, reader);
     let rules = names::rules(file.names.value(), reader);
     let pools = pool::pools(&file.pools, &backends, reader);
     let sources =
         source::sources(&file.directory, &rules, &backends, &pools, around.purpose, reader);
     pool::unused(&file.pools, &sources, reader);
-    let answers = answer::answers(&file.answers, &backends, around.purpose, reader);
+    let answers = answer::answers(&file.answers, &backends, around.purpose, &mut taken, reader);
     between::passwords(file, &backends, &sources, reader);
     between::tokens(file, &backends, reader);
     between::unforwardable(file, &backends, reader);

@@ -182,8 +182,35 @@ pub(super) fn secrets_on_line(source: &str, span: &Range<usize>) -> Option<Range
     let end = source.ceil_char_boundary(span.end.min(source.len()).max(from));
     let to = source.get(end..)?.find('\n').map_or(source.len(), |at| end + at);
     let lines = source.get(from..to)?;
-    let (key, value) = lines.split_once('=')?;
-    key.to_lowercase().contains("secret").then(|| to - value.len()..to)
+    if let Some(value) = value_of_key(lines) {
+        return may_be_secret(lines).then(|| to - value.len()..to);
+    }
+    if is_heading(lines) {
+        return None;
+    }
+    // What has no key may belong to the key of a line before.
+    let mut before = source.get(..from)?.lines().rev();
+    let key = before.find(|line| is_heading(line) || value_of_key(line).is_some());
+    (may_be_secret(lines) || key.is_some_and(may_be_secret)).then_some(from..to)
+}
+
+/// What stands behind the key with which a line begins.
+fn value_of_key(line: &str) -> Option<&str> {
+    let (key, value) = line.split_once('=')?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || " \t_-.\"'".contains(c);
+    (!key.trim().is_empty() && key.chars().all(fits)).then_some(value)
+}
+
+/// Whether a line begins as the heading of a table does.
+fn is_heading(line: &str) -> bool {
+    let name = line.trim_start().strip_prefix('[').map(|rest| rest.trim_start_matches('['));
+    name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+/// Whether a line may hold a secret, to judge by its words.
+fn may_be_secret(line: &str) -> bool {
+    let line = line.to_lowercase();
+    ["secret", "pass", "token", "header"].iter().any(|word| line.contains(word))
 }
 
 /// The one of `words` that somebody who wrote `wrong` most likely meant.

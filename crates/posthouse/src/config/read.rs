@@ -115,10 +115,8 @@ impl<'r> Reader<'r> {
         known: &[&'k str],
     ) -> Option<&'k str> {
         let meant = suggest(key.get_ref(), known);
-        // Whatever may be a secret under a misspelt key is not shown.
-        if format!("{key:?} {meant:?}").to_lowercase().contains("secret") {
-            self.hidden.push(value.span());
-        }
+        // Whatever it was meant for, it may be a secret.
+        self.hide(value);
         let help = match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("the keys of {table} are: {}", known.join(", ")),
@@ -126,6 +124,15 @@ impl<'r> Reader<'r> {
         let mistake = Mistake::error(&key.span(), format!("unknown key `{}`", key.get_ref()));
         self.note(mistake.label(format!("not a key of {table}")).help(help));
         meant
+    }
+
+    /// Keeps what stands in a value from being shown.
+    pub(super) fn hide(&mut self, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Array(array) => array.iter().for_each(|value| self.hide(value)),
+            DeValue::Table(table) => table.iter().for_each(|(_, value)| self.hide(value)),
+            _ => self.hidden.push(value.span()),
+        }
     }
 
     fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, expected: &str) {

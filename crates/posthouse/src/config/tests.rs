@@ -128,6 +128,72 @@ fn a_file_that_is_no_toml_is_told_with_its_place_and_without_its_secrets() {
 }
 
 #[test]
+fn no_mistake_of_writing_shows_a_secret() {
+    for lines in [
+        // Not TOML.
+        "test_password = \"hunter2\ntest_user = \"x\"",
+        "test_password hunter2",
+        "test_password = \"\"\"hunter2",
+        "test_password = \"\"\"\nhunter2",
+        "[[directory]]\nheaders = [\n  \"Authorization: Bearer hunter2",
+        "[[directory]]\ntoken = [\n  \"hunter2=\",\n  hunter2",
+        "[[directory]]\ntoken = hunter2",
+        // Keys that nobody has.
+        "pasword = \"hunter2\"",
+        "[[directory]]\nsource = \"http\"\ntokn = \"hunter2\"",
+        "[[directory]]\nsource = \"http\"\nheadrs = [\"X-Key: hunter2\"]",
+        "[[directory]]\nsource = \"ldap\"\nbindpw = \"hunter2\"",
+        "drectory = [{ source = \"ldap\", password = \"hunter2\" }]",
+        // Whose keys they are is not known.
+        "[x]\ny = [{ password = \"hunter2\" }]",
+    ] {
+        let shown = mistakes(&format!("{WORKING}{lines}\n"));
+        assert!(!shown.contains("hunter2"), "{lines}\n{shown}");
+    }
+    let source = "directory = [{ password = \"hunter2\" }]\n";
+    let shown = mistakes(&format!("{source}{WORKING}"));
+    assert!(shown.contains("no `source`") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_line_that_is_no_toml_is_shown_where_it_can_hold_no_secret() {
+    for line in ["address = 10.0.0.1 or so", "[[directory]", "test_password = \"x\"\n[backend.b"] {
+        let shown = mistakes(&format!("{WORKING}{line}\n"));
+        assert!(shown.contains(line.lines().last().unwrap()), "{shown}");
+    }
+}
+
+#[test]
+fn a_source_whose_secret_an_operator_may_not_read_is_not_asked_from_here() {
+    let cannot = |keys: &str| {
+        let text = format!("{WORKING}[[directory]]\n{keys}\n");
+        read(&text).unwrap().0.sources[0].cannot_ask.clone()
+    };
+    let ldap = "source = \"ldap\"\naddress = \"10.0.0.2\"\nbind_dn = \"cn=x\"\n\
+                base = \"dc=x\"\nfilter = \"(uid={user})\"\n[directory.attributes]\nhost = \"h\"\n";
+    let sql = "source = \"postgres\"\naddress = \"10.0.0.2\"\ndatabase = \"x\"\nuser = \"x\"\n\
+               query = \"SELECT backend FROM users WHERE name = :user\"\n";
+    let http = "source = \"http\"\nurl = \"https://10.0.0.2/\"\n";
+    for (source, key, given) in [
+        (ldap, "password_file", "password"),
+        (sql, "password_file", "password"),
+        (http, "token_file", "token"),
+        (http, "headers_file", "headers"),
+    ] {
+        let source = source.replacen('\n', "\n@\n", 1);
+        let why = cannot(&source.replace('@', &format!("{key} = \"/nowhere/secret\"")));
+        assert!(why.is_some_and(|why| why.contains("/nowhere/secret cannot be read")), "{key}");
+        let readable = tempfile::NamedTempFile::new().unwrap();
+        fs::write(readable.path(), "X-Key: x\n").unwrap();
+        if key != "token_file" {
+            let named = format!("{key} = \"{}\"", readable.path().display());
+            assert_eq!(cannot(&source.replace('@', &named)), None, "{key}");
+        }
+        assert_eq!(cannot(&source.replace('@', &format!("{given} = \"X-Key:x\""))), None);
+    }
+}
+
+#[test]
 fn a_key_of_the_wrong_type_is_not_told_to_be_missing_too() {
     let shown = mistakes(&WORKING.replace("\"10.0.0.1\"", "1"));
     assert_eq!(shown.matches("error").count(), 1, "{shown}");

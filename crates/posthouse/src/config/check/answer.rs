@@ -7,8 +7,10 @@ use backends::{LoginMode, Tls};
 use ipnet::IpNet;
 
 use super::{
-    backend::{Checked, secret_file},
+    backend::Checked,
+    listener::Taken,
     refuse,
+    secrets::{given_or_in_file, secret_file},
 };
 use crate::config::{
     Purpose,
@@ -30,16 +32,18 @@ pub(super) fn answers(
     field: &Field<Tables<file::Answer>>,
     backends: &[Checked],
     purpose: Purpose,
+    taken: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Vec<Settings> {
     let tables: &[_] = field.value().map_or(&[], |tables| &tables.0);
-    tables.iter().filter_map(|at| answer(at, backends, purpose, reader)).collect()
+    tables.iter().filter_map(|at| answer(at, backends, purpose, taken, reader)).collect()
 }
 
 fn answer(
     at: &At<file::Answer>,
     backends: &[Checked],
     purpose: Purpose,
+    taken: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Option<Settings> {
     let table = &at.value;
@@ -60,7 +64,7 @@ fn answer(
         reader.note(Mistake::error(&given.span, "with 0 nothing could ever be asked"));
     }
     let listed = table.addresses.value()?;
-    let addresses = listed.0.iter().filter_map(|at| address(at, reader)).collect();
+    let addresses = listed.0.iter().filter_map(|at| address(at, taken, reader)).collect();
     table.protocol.value()?;
     Some(Settings {
         name: table.name.or("auth_http".to_owned()).into(),
@@ -73,13 +77,19 @@ fn answer(
     })
 }
 
-fn address(at: &At<ListenAddress>, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+fn address(
+    at: &At<ListenAddress>,
+    taken: &mut Taken,
+    reader: &mut Reader<'_>,
+) -> Option<SocketAddr> {
     let Some(port) = at.value.port else {
         let mistake = Mistake::error(&at.span, "this address has no port");
         reader.note(mistake.help(format!("write \"{}\"", SocketAddr::new(at.value.ip, 9143))));
         return None;
     };
-    Some(SocketAddr::new(at.value.ip, port))
+    let address = SocketAddr::new(at.value.ip, port);
+    taken.address(address, &at.span, reader);
+    Some(address)
 }
 
 fn networks(table: &file::Answer, reader: &mut Reader<'_>) -> Vec<IpNet> {
@@ -99,26 +109,19 @@ fn networks(table: &file::Answer, reader: &mut Reader<'_>) -> Vec<IpNet> {
 }
 
 fn key(table: &file::Answer, purpose: Purpose, reader: &mut Reader<'_>) -> Option<Key> {
-    let secret = match (&table.secret_file, &table.secret) {
-        (Field::Given(file), Field::Given(secret)) => {
-            let title = "the secret is given twice";
-            reader.note(Mistake::error(&secret.span, title).other(&file.span, "and here"));
-            None
-        }
-        (_, Field::Given(secret)) => Some(secret.value.clone()),
-        (Field::Given(file), _) if purpose.reads_files() => secret_file(file, reader),
-        (Field::Given(_), _) => return None,
-        _ => {
-            refuse!(reader, table, [secret_header], "there is no secret to be shown in it");
-            return None;
-        }
-    };
+    let secret = (&table.secret, &table.secret_file);
+    if secret.0.given().is_none() && secret.1.given().is_none() {
+        refuse!(reader, table, [secret_header], "there is no secret to be shown in it");
+        return None;
+    }
     let field = table.secret_header.or(HEADER.to_owned());
     if file::header(&format!("{field}: x")).is_err() {
         let span = table.secret_header.given().map_or(0..0, |given| given.span.clone());
         reader.note(Mistake::error(&span, "this is not the name of a header"));
     }
-    Some(Key { field: field.to_ascii_lowercase(), secret: secret? })
+    let secret =
+        given_or_in_file("the secret", secret, purpose.reads_files(), reader, secret_file)?;
+    Some(Key { field: field.to_ascii_lowercase(), secret })
 }
 
 /// Notes back ends that whoever asks cannot enter: nginx's mail proxy speaks no TLS to them, and knows only

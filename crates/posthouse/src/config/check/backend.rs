@@ -1,13 +1,17 @@
 //! `[backend.NAME]`: the servers that hold mail.
 
-use std::{fs, net::IpAddr, ops::Range, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{net::IpAddr, ops::Range};
 
 use ::directory::KnownBackend;
 use backends::{BackendSettings, Identities, IdentityMode, LoginMode, Ports, TestUser, Trusted};
 use model::{BackendName, Host, Secret, UserName};
 use transport::tls::{CertificateFiles, ClientTls, Verify};
 
-use super::{listener::pair, refuse};
+use super::{
+    listener::pair,
+    refuse,
+    secrets::{given_or_in_file, secret_file, warn_of_readers},
+};
 use crate::config::{
     Purpose,
     file::{self, Identity, Login, TlsMode, TrustedBy},
@@ -188,7 +192,6 @@ fn source_addresses(
     sources.iter().map(|at| at.value).collect()
 }
 
-/// Logins under way at a time, of which there cannot be none.
 /// Who is logged in to see whether it lives.
 fn test_user(table: &file::Backend, purpose: Purpose, reader: &mut Reader<'_>) -> Option<TestUser> {
     let Some(name) = table.test_user.given() else {
@@ -196,25 +199,17 @@ fn test_user(table: &file::Backend, purpose: Purpose, reader: &mut Reader<'_>) -
         refuse!(reader, table, [test_password_file, test_password], because);
         return None;
     };
-    let password = match (&table.test_password_file, &table.test_password) {
-        (Field::Given(file), Field::Absent) if purpose.reads_files() => secret_file(file, reader),
-        (Field::Absent, Field::Given(secret)) => Some(secret.value.clone()),
-        (Field::Given(_), Field::Given(secret)) => {
-            let title = "the test user has two passwords";
-            let help = "keep `test_password_file` or `test_password`";
-            reader.note(Mistake::error(&secret.span, title).help(help));
-            None
-        }
-        (Field::Absent, Field::Absent) => {
-            let mistake = Mistake::error(&name.span, "the test user has no password");
-            reader.note(mistake.help("write test_password_file = \"FILE\""));
-            None
-        }
-        _ => None,
-    };
-    Some(TestUser { name: name.value.clone(), password: password? })
+    let password = (&table.test_password, &table.test_password_file);
+    if password.0.is_absent() && password.1.is_absent() {
+        let mistake = Mistake::error(&name.span, "the test user has no password");
+        reader.note(mistake.help("write test_password_file = \"FILE\""));
+    }
+    let (what, reads_file) = ("the test user's password", purpose.reads_files());
+    let password = given_or_in_file(what, password, reads_file, reader, secret_file)?;
+    Some(TestUser { name: name.value.clone(), password })
 }
 
+/// Logins under way at a time, of which there cannot be none.
 fn logins_at_once(field: &Field<u32>, reader: &mut Reader<'_>) -> Option<usize> {
     let given = field.given()?;
     if given.value == 0 {
@@ -227,11 +222,7 @@ fn logins_at_once(field: &Field<u32>, reader: &mut Reader<'_>) -> Option<usize> 
 
 /// Warns of the first address to which the way leads out of this machine.
 fn warn_of_clear_text(table: &file::Backend, hosts: &[At<Host>], reader: &mut Reader<'_>) {
-    let stays_here = |host: &Host| match host {
-        Host::Ip(ip) => ip.is_loopback(),
-        Host::Name(name) => name.to_string() == "localhost",
-    };
-    let Some(out) = hosts.iter().find(|host| !stays_here(&host.value)) else { return };
+    let Some(out) = hosts.iter().find(|host| !host.value.is_loopback()) else { return };
     let span = table.tls.given().map_or(&out.span, |tls| &tls.span);
     let title = "passwords cross the network in clear: this back end has no TLS";
     let help = "set tls = \"implicit\" or \"starttls\", or use an address of loopback";
@@ -441,57 +432,10 @@ fn secret(
     purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Option<Secret> {
-    match (&table.master_secret_file, &table.master_secret) {
-        (Field::Given(file), Field::Given(secret)) => {
-            let title = "the master's secret is given twice";
-            reader.note(Mistake::error(&secret.span, title).other(&file.span, "and here"));
-            None
-        }
-        (Field::Absent, Field::Absent) => {
-            let mistake = Mistake::error(login, "this login mode needs the master's secret");
-            reader.note(mistake.help("write master_secret_file = \"FILE\""));
-            None
-        }
-        (_, Field::Given(secret)) => Some(secret.value.clone()),
-        (Field::Given(file), _) if purpose.reads_files() => secret_file(file, reader),
-        _ => None,
+    let secret = (&table.master_secret, &table.master_secret_file);
+    if secret.0.is_absent() && secret.1.is_absent() {
+        let mistake = Mistake::error(login, "this login mode needs the master's secret");
+        reader.note(mistake.help("write master_secret_file = \"FILE\""));
     }
-}
-
-/// The secret in a file, without the line end that editors leave behind it.
-pub(super) fn secret_file(file: &At<PathBuf>, reader: &mut Reader<'_>) -> Option<Secret> {
-    let read = || -> Result<Secret, String> {
-        let mut bytes = fs::read(&file.value).map_err(|error| error.to_string())?;
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-        }
-        if bytes.ends_with(b"\r") {
-            bytes.pop();
-        }
-        let secret = Secret::new(bytes).map_err(|error| error.to_string())?;
-        if secret.reveal().is_empty() {
-            return Err("it is empty".to_owned());
-        }
-        Ok(secret)
-    };
-    let secret = match read() {
-        Ok(secret) => secret,
-        Err(error) => {
-            let title = format!("the secret cannot be read from {}: {error}", file.value.display());
-            reader.note(Mistake::error(&file.span, title));
-            return None;
-        }
-    };
-    warn_of_readers(file, reader);
-    Some(secret)
-}
-
-/// Warns of a secret that everybody can read.
-pub(super) fn warn_of_readers(file: &At<PathBuf>, reader: &mut Reader<'_>) {
-    let mode = fs::metadata(&file.value).map_or(0, |data| data.permissions().mode());
-    if mode & 0o004 != 0 {
-        let title = format!("everybody on this machine can read {}", file.value.display());
-        let help = format!("chmod 600 {}", file.value.display());
-        reader.note(Mistake::warning(&file.span, title).help(help));
-    }
+    given_or_in_file("the master's secret", secret, purpose.reads_files(), reader, secret_file)
 }

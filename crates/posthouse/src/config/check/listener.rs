@@ -17,6 +17,7 @@ use crate::config::{
 pub(super) fn listeners(
     field: &Field<Tables<file::Listener>>,
     purpose: Purpose,
+    taken: &mut Taken,
     reader: &mut Reader<'_>,
 ) -> Vec<Listener> {
     let tables: &[_] = field.value().map_or(&[], |tables| &tables.0);
@@ -26,15 +27,32 @@ pub(super) fn listeners(
             mistake.help("write [[listener]], then protocol = \"imap\" and address = \"[::]:993\""),
         );
     }
-    let mut taken = Taken::default();
-    tables.iter().filter_map(|table| listener(table, purpose, &mut taken, reader)).collect()
+    tables.iter().filter_map(|table| listener(table, purpose, taken, reader)).collect()
 }
 
 /// What earlier listeners have.
 #[derive(Default)]
-struct Taken {
+pub(super) struct Taken {
     addresses: HashMap<SocketAddr, Range<usize>>,
     names: HashMap<String, Range<usize>>,
+}
+
+impl Taken {
+    /// Notes who listens where; a second one there is a mistake.
+    pub(super) fn address(
+        &mut self,
+        address: SocketAddr,
+        span: &Range<usize>,
+        reader: &mut Reader<'_>,
+    ) {
+        // Of port 0 the kernel makes another one each time.
+        let other = self.addresses.iter().find(|(other, _)| collide(other, &address));
+        if let Some((other, place)) = other {
+            let title = format!("two listeners on one address: {address} is taken by {other}");
+            reader.note(Mistake::error(span, title).other(place, "taken here"));
+        }
+        self.addresses.insert(address, span.clone());
+    }
 }
 
 fn listener(
@@ -246,13 +264,7 @@ fn addresses(
     let mut addresses = Vec::with_capacity(given.len());
     for at in given {
         let address = SocketAddr::new(at.value.ip, at.value.port.unwrap_or(default));
-        // Of port 0 the kernel makes another one each time.
-        let other = taken.addresses.iter().find(|(other, _)| collide(other, &address));
-        if let Some((other, place)) = other {
-            let title = format!("two listeners on one address: {address} is taken by {other}");
-            reader.note(Mistake::error(&at.span, title).other(place, "taken here"));
-        }
-        taken.addresses.insert(address, at.span.clone());
+        taken.address(address, &at.span, reader);
         addresses.push(address);
     }
     addresses

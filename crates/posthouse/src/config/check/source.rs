@@ -5,7 +5,7 @@ mod ldap;
 mod regex;
 mod sql;
 
-use std::{ops::Range, path::PathBuf};
+use std::{fs, ops::Range, path::PathBuf};
 
 use ::directory::{
     Answer, Backends, CacheSettings, CdbSettings, Dialect, Directory, FileSettings, Gives, Keys,
@@ -120,7 +120,23 @@ fn source(
         verify: common.verify.value() == Some(&file::Verify::Directory),
         scram: scram(common, &kind, reader),
         cache: cache(common.cache.given(), &kind, reader),
+        cannot_ask: unread(shape, purpose),
         ..SourceSettings::new(name, kind)
+    })
+}
+
+/// Which of its secrets an operator may not read, and why. Asked without it, a source might say "no" of somebody
+/// whom it would not show to everybody.
+fn unread(shape: &SourceShape, purpose: Purpose) -> Option<String> {
+    if purpose.reads_files() {
+        return None;
+    }
+    shape.secret_files().into_iter().filter_map(Field::given).find_map(|file| {
+        let error = fs::File::open(&file.value).err()?;
+        Some(format!(
+            "it cannot be asked from here: {} cannot be read: {error}",
+            file.value.display()
+        ))
     })
 }
 

@@ -220,6 +220,22 @@ impl SourceShape {
         }
     }
 
+    /// The files of secrets that it shows to whom it asks.
+    pub(in crate::config) fn secret_files(&self) -> Vec<&Field<PathBuf>> {
+        match self {
+            Self::Http(table) => vec![&table.token_file, &table.headers_file],
+            Self::Ldap(table) => vec![&table.password_file],
+            Self::MySql(table) | Self::Postgres(table) => vec![&table.password_file],
+            Self::Cdb(_)
+            | Self::File(_)
+            | Self::Hash(_)
+            | Self::Regex(_)
+            | Self::Sqlite(_)
+            | Self::Static(_)
+            | Self::Table(_) => Vec::new(),
+        }
+    }
+
     /// The files without which it could say nothing of anybody.
     pub(in crate::config) fn later_files(&self) -> Vec<&Field<PathBuf>> {
         match self {
@@ -253,6 +269,7 @@ impl Read for Source {
                 continue;
             }
             let Some(shape) = &mut shape else {
+                reader.hide(value);
                 // Whose key it is cannot be said; that it is nobody's can.
                 if !all_keys().contains(&key.get_ref().as_ref()) {
                     reader.unknown_key(key, value, "[[directory]]", &all_keys());

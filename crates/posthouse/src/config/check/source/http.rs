@@ -5,19 +5,19 @@ use std::fs;
 use ::directory::{
     HttpContract, HttpField, HttpMethod, HttpServer, HttpSettings, Placeholder, SourceKind, Url,
 };
-use model::{Host, Token};
+use model::Token;
 use transport::tls::{CertificateFiles, ClientTls, Verify};
 
 use super::super::{
-    backend::{secret_file, warn_of_readers},
     listener::pair,
     refuse,
+    secrets::{given_or_in_file, secret_file, warn_of_readers},
 };
 use crate::config::{
     Purpose,
     file::{self, Contract, Method, header},
     mistake::Mistake,
-    read::{At, Field, Listed, Reader},
+    read::{At, Listed, Reader},
 };
 
 pub(super) fn server(
@@ -91,27 +91,19 @@ fn asks_for_somebody(
 }
 
 fn token(table: &file::HttpSource, purpose: Purpose, reader: &mut Reader<'_>) -> Option<Token> {
-    match (&table.token_file, &table.token) {
-        (Field::Given(file), Field::Given(token)) => {
-            let title = "the token is given twice";
-            reader.note(Mistake::error(&token.span, title).other(&file.span, "and here"));
-            None
-        }
-        (_, Field::Given(token)) => Some(token.value.clone()),
-        // An operator who may not read it may not ask the server either; what he does may need neither.
-        (Field::Given(file), _) if purpose.reads_files() || fs::File::open(&file.value).is_ok() => {
-            let secret = secret_file(file, reader)?;
-            match Token::new(secret.reveal()) {
-                Ok(token) => Some(token),
-                Err(error) => {
-                    let title = format!("{} holds no token: {error}", file.value.display());
-                    reader.note(Mistake::error(&file.span, title));
-                    None
-                }
+    let reads_file = purpose.reads_secret_of_source(&table.token_file);
+    let given = (&table.token, &table.token_file);
+    given_or_in_file("the token", given, reads_file, reader, |file, reader| {
+        let secret = secret_file(file, reader)?;
+        match Token::new(secret.reveal()) {
+            Ok(token) => Some(token),
+            Err(error) => {
+                let title = format!("{} holds no token: {error}", file.value.display());
+                reader.note(Mistake::error(&file.span, title));
+                None
             }
         }
-        _ => None,
-    }
+    })
 }
 
 /// The fields in a file, one in each line.
@@ -120,10 +112,8 @@ fn headers_file(
     purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Vec<HttpField> {
-    let Some(file) = table.headers_file.given() else { return Vec::new() };
-    if !purpose.reads_files() && fs::File::open(&file.value).is_err() {
-        return Vec::new();
-    }
+    let reads_file = purpose.reads_secret_of_source(&table.headers_file);
+    let Some(file) = table.headers_file.given().filter(|_| reads_file) else { return Vec::new() };
     let shown = file.value.display();
     let text = match fs::read_to_string(&file.value) {
         Ok(text) => text,
@@ -157,11 +147,7 @@ fn tls(
 ) -> (Verify, Option<CertificateFiles>) {
     if !url.value.is_private() {
         refuse!(reader, table, [ca_file, pin_sha256, certificate, key], "the address has no TLS");
-        let stays_here = match url.value.host() {
-            Host::Ip(ip) => ip.is_loopback(),
-            Host::Name(name) => **name == *"localhost",
-        };
-        if !stays_here {
+        if !url.value.host().is_loopback() {
             let title = "what is asked and answered crosses the network in clear, passwords too";
             reader.note(Mistake::warning(&url.span, title).help("write https://, and set ca_file"));
         }

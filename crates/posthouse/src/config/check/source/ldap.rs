@@ -6,10 +6,14 @@ use ::directory::{
     LdapField, LdapFilter, LdapLogin, LdapScope, LdapSettings, LdapTls, LdapUsers, SourceKind,
     Template,
 };
-use model::{Host, HostPort, Secret};
+use model::{HostPort, Secret};
 use transport::tls::{CertificateFiles, ClientTls, Verify};
 
-use super::super::{backend::secret_file, listener::pair, refuse};
+use super::super::{
+    listener::pair,
+    refuse,
+    secrets::{given_or_in_file, secret_file},
+};
 use crate::config::{
     Purpose,
     file::{self, LdapScopeWord, TlsMode},
@@ -117,11 +121,7 @@ fn certificates(
 }
 
 fn warn_of_clear_text(table: &file::LdapSource, servers: &[At<HostPort>], reader: &mut Reader<'_>) {
-    let stays_here = |host: &Host| match host {
-        Host::Ip(ip) => ip.is_loopback(),
-        Host::Name(name) => **name == *"localhost",
-    };
-    let Some(out) = servers.iter().find(|at| !stays_here(&at.value.host)) else { return };
+    let Some(out) = servers.iter().find(|at| !at.value.host.is_loopback()) else { return };
     let Some(tls) = table.tls.given() else { return };
     let title = "what is asked and answered crosses the network in clear, passwords too";
     let mistake = Mistake::warning(&tls.span, title).other(&out.span, "not this machine");
@@ -157,7 +157,7 @@ fn login(
     let password = password(table, dn, purpose, reader);
     match (password, purpose.reads_files()) {
         (Some(password), _) => Some(LdapLogin::Simple { dn: dn.value.clone(), password }),
-        // Who does not read secrets does not connect either.
+        // The source is not asked then, see `unread`.
         (None, false) => Some(LdapLogin::Anonymous),
         (None, true) => None,
     }
@@ -170,21 +170,13 @@ fn password(
     purpose: Purpose,
     reader: &mut Reader<'_>,
 ) -> Option<Secret> {
-    match (&table.password_file, &table.password) {
-        (Field::Given(file), Field::Given(secret)) => {
-            let title = "the password is given twice";
-            reader.note(Mistake::error(&secret.span, title).other(&file.span, "and here"));
-            None
-        }
-        (Field::Absent, Field::Absent) => {
-            let mistake = Mistake::error(&dn.span, "this name has no password");
-            reader.note(mistake.help("write password_file = \"FILE\""));
-            None
-        }
-        (_, Field::Given(secret)) => Some(secret.value.clone()),
-        (Field::Given(file), _) if purpose.reads_files() => secret_file(file, reader),
-        _ => None,
+    if table.password.is_absent() && table.password_file.is_absent() {
+        let mistake = Mistake::error(&dn.span, "this name has no password");
+        reader.note(mistake.help("write password_file = \"FILE\""));
     }
+    let reads_file = purpose.reads_secret_of_source(&table.password_file);
+    let given = (&table.password, &table.password_file);
+    given_or_in_file("the password", given, reads_file, reader, secret_file)
 }
 
 /// Where users are.

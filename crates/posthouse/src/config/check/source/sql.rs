@@ -4,9 +4,13 @@ use ::directory::{
     Dialect, Placeholder, SourceKind, SqlServer, SqlSettings, SqlTls, SqliteSettings, Statement,
     Task,
 };
-use model::{Host, HostPort, Secret};
+use model::{HostPort, Secret};
 
-use super::super::{backend::secret_file, refuse};
+use super::super::{
+    listener::pair,
+    refuse,
+    secrets::{given_or_in_file, secret_file},
+};
 use crate::config::{
     Purpose,
     file::{self, SqlTlsMode},
@@ -114,11 +118,7 @@ fn tls(
     let span = table.tls.given().map_or(0..0, |given| given.span.clone());
     if mode == SqlTlsMode::None {
         refuse!(reader, table, [ca_file, certificate, key], "this source has tls = \"none\"");
-        let stays_here = |host: &Host| match host {
-            Host::Ip(ip) => ip.is_loopback(),
-            Host::Name(name) => **name == *"localhost",
-        };
-        if let Some(out) = addresses.iter().find(|at| !stays_here(&at.value.host)) {
+        if let Some(out) = addresses.iter().find(|at| !at.value.host.is_loopback()) {
             let title = "what the database says crosses the network in clear, passwords too";
             let mistake = Mistake::warning(&span, title).other(&out.span, "not this machine");
             reader.note(mistake.help("leave `tls` out, and set ca_file"));
@@ -131,17 +131,8 @@ fn tls(
                      where users are";
         reader.note(Mistake::warning(&span, title).help("leave `tls` out, and set ca_file"));
     }
-    let certificate = match (&table.certificate, &table.key) {
-        (Field::Given(certificate), Field::Given(key)) => {
-            Some((certificate.value.clone(), key.value.clone()))
-        }
-        (Field::Given(one), Field::Absent) | (Field::Absent, Field::Given(one)) => {
-            let title = "a certificate and its key belong together";
-            reader.note(Mistake::error(&one.span, title).help("write both, or none"));
-            None
-        }
-        _ => None,
-    };
+    let certificate = pair(&table.certificate, &table.key, reader);
+    let certificate = certificate.map(|files| (files.certificate, files.key));
     for file in
         [&table.ca_file, &table.certificate, &table.key].into_iter().filter_map(Field::given)
     {
@@ -157,21 +148,9 @@ fn tls(
 }
 
 fn password(table: &file::SqlSource, purpose: Purpose, reader: &mut Reader<'_>) -> Option<Secret> {
-    match (&table.password_file, &table.password) {
-        (Field::Given(file), Field::Given(secret)) => {
-            let title = "the password is given twice";
-            reader.note(Mistake::error(&secret.span, title).other(&file.span, "and here"));
-            None
-        }
-        (_, Field::Given(secret)) => Some(secret.value.clone()),
-        // An operator who may not read it may not ask the database either; what he does may need neither.
-        (Field::Given(file), _)
-            if purpose.reads_files() || std::fs::File::open(&file.value).is_ok() =>
-        {
-            secret_file(file, reader)
-        }
-        _ => None,
-    }
+    let reads_file = purpose.reads_secret_of_source(&table.password_file);
+    let given = (&table.password, &table.password_file);
+    given_or_in_file("the password", given, reads_file, reader, secret_file)
 }
 
 fn connections(table: &file::SqlSource, reader: &mut Reader<'_>) -> usize {
