@@ -4,6 +4,7 @@
 //! them on a thread that may block.
 
 mod desk;
+mod elsewhere;
 mod look;
 mod placement;
 mod refused;
@@ -17,6 +18,7 @@ pub use crate::{
         Desk, Status, backend_list, cache_flush, no_table, session_kick, session_list, source_list,
         status,
     },
+    elsewhere::{Removal, RemoveUser, Renaming, removal, renaming},
     look::{CheckedBackend, LookUp, LookedUp, Mailbox, backend_check, user_look_up, whereabouts},
     placement::{
         AddedBackend, AlsoKick, Hold, HoldList, ListMailboxes, MailboxLine, MailboxList,

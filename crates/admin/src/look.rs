@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Refused, Why,
+    placement::no_such_backend,
     users::{canonical, shown},
 };
 
@@ -91,7 +92,7 @@ async fn whereabouts_by(
     directory.whereabouts(&query).await.map_err(cannot_say)
 }
 
-fn cannot_say(unavailable: directory::Unavailable) -> Refused {
+pub(crate) fn cannot_say(unavailable: directory::Unavailable) -> Refused {
     Refused::new(Why::Unavailable, format!("{}: {unavailable}", unavailable.reason))
 }
 
@@ -165,10 +166,7 @@ pub async fn backend_check(
     name: &str,
     protocol: Protocol,
 ) -> Result<CheckedBackend, Refused> {
-    let unknown = || {
-        let message = format!("there is no back end `{}` in the configuration", shown(name));
-        Refused::new(Why::NotFound, message)
-    };
+    let unknown = || no_such_backend(name);
     let backend = BackendName::new(name).map_err(|_| unknown())?;
     let seen = backends.look(&backend, protocol).await.ok_or_else(unknown)?;
     let seen = seen.map_err(|failure| Refused::new(Why::Unavailable, failure))?;

@@ -4,15 +4,14 @@
 
 use directory::{
     Added, Directory, Held, PlaceRefused, PlacedMailbox, PoolView, Range, Renamed, ShardRun,
-    Whereabouts,
 };
 use model::{BackendName, CanonicalUser, UserName};
 use proxy::Sessions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Mailbox, Refused, Why,
-    users::{canonical, shown},
+    Actor, Mailbox, Refused, Renaming, Why,
+    users::{canonical, nothing_stored, shown},
 };
 
 /// Mailboxes on one page of a list at most.
@@ -414,6 +413,10 @@ pub(crate) fn moves_no_mail(what: &str) -> Refused {
 pub struct RenameUser {
     /// The name.
     pub to: String,
+    /// Whether the operator says that the mail is where it will be looked for. Without that, no name that a
+    /// source knows is given to a mailbox elsewhere.
+    #[serde(default)]
+    pub mail_is_already_there: bool,
 }
 
 /// What renaming a user came to.
@@ -429,22 +432,17 @@ pub struct RenamedUser {
 /// Sources elsewhere, and the back end, have to know the new name by themselves.
 ///
 /// # Errors
-/// [`Why::Invalid`] if a name is none, or the new one has a mailbox; [`Why::NotFound`] if nothing is stored
-/// under the old one.
+/// [`Why::Invalid`] if the new name has a mailbox; [`Why::NotFound`] if nothing is stored under the old one.
 pub fn user_rename(
     directory: &Directory,
     actor: &Actor,
-    old: &Whereabouts,
-    request: &RenameUser,
+    renaming: &Renaming,
 ) -> Result<RenamedUser, Refused> {
-    let to = canonical(directory.rules(), &request.to)?;
+    let Renaming { old, to } = renaming;
     let user = &old.user;
-    match directory.rename(actor.as_str(), old, &to)? {
+    match directory.rename(actor.as_str(), old, to)? {
         Renamed::Done => {}
-        Renamed::Nobody => {
-            let message = format!("nothing is stored of the user `{}`", shown(user.as_str()));
-            return Err(Refused::new(Why::NotFound, message));
-        }
+        Renamed::Nobody => return Err(nothing_stored(user)),
         Renamed::Taken => {
             let message = format!("something is stored of `{}` already", shown(to.as_str()));
             return Err(Refused::invalid(message));
@@ -513,8 +511,11 @@ pub fn mailbox_list(directory: &Directory, request: ListMailboxes) -> Result<Mai
 }
 
 fn backend(name: &str) -> Result<BackendName, Refused> {
-    BackendName::new(name).map_err(|_| {
-        let message = format!("there is no back end `{}` in the configuration", shown(name));
-        Refused::new(Why::NotFound, message)
-    })
+    BackendName::new(name).map_err(|_| no_such_backend(name))
+}
+
+/// The refusal where a name is none of a back end.
+pub(crate) fn no_such_backend(name: &str) -> Refused {
+    let message = format!("there is no back end `{}` in the configuration", shown(name));
+    Refused::new(Why::NotFound, message)
 }

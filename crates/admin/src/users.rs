@@ -14,7 +14,10 @@ use directory::{
 use model::{BackendName, CanonicalUser, Protocol, Secret, UserName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Mailbox, Refused, Why, no_table, placement::moves_no_mail};
+use crate::{
+    Actor, Mailbox, Refused, Removal, Why, elsewhere::is_looked_for, no_table,
+    placement::moves_no_mail,
+};
 
 /// Users on one page of a list at most.
 const MAX_PAGE: usize = 10_000;
@@ -37,10 +40,6 @@ pub struct Users {
 }
 
 impl Users {
-    fn canonical(&self, name: &str) -> Result<CanonicalUser, Refused> {
-        canonical(&self.rules, name)
-    }
-
     /// Whether an answer leads elsewhere than to where the user's mail is looked for. Who is known to nobody
     /// has no mail.
     fn moves(&self, at: &Whereabouts, answer: &Answer) -> bool {
@@ -168,7 +167,7 @@ pub fn user_place(
     });
     let answer = Answer { user: name_there.transpose()?, place };
     if !request.mail_is_already_there && users.moves(at, &answer) {
-        return Err(moves_no_mail(&is_elsewhere(at)));
+        return Err(moves_no_mail(&is_looked_for(at)));
     }
     let password = match request.password {
         Password::Forget => PasswordChange::Forget,
@@ -203,7 +202,7 @@ fn place_in_pool(
     let backend = BackendName::new(&request.backend).map_err(Refused::invalid)?;
     let now = at.placed.as_ref().and_then(|placed| placed.backend.as_ref());
     if now.is_some_and(|now| *now != backend) && !request.mail_is_already_there {
-        return Err(moves_no_mail(&is_elsewhere(at)));
+        return Err(moves_no_mail(&is_looked_for(at)));
     }
     let placed = directory.place_mailbox(actor.as_str(), at, &backend)?;
     let change = match placed {
@@ -216,15 +215,6 @@ fn place_in_pool(
         act = "user-place", actor = actor.as_str(), %user, answer = %backend, change = word(change),
     );
     Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
-}
-
-fn is_elsewhere(at: &Whereabouts) -> String {
-    let user = shown(at.user.as_str());
-    let targets = at.route.as_ref().map(|route| route.targets.as_slice());
-    match targets.and_then(<[_]>::first) {
-        Some(target) => format!("the mail of `{user}` is looked for at {}", target.backend),
-        None => format!("it cannot be said now where the mail of `{user}` is"),
-    }
 }
 
 fn place(text: &str) -> Result<Place, Refused> {
@@ -245,11 +235,11 @@ fn place(text: &str) -> Result<Place, Refused> {
 ///
 /// # Errors
 /// [`Why::NotFound`] if he is not in the table.
-pub fn user_remove(users: &Users, actor: &Actor, name: &str) -> Result<Placed, Refused> {
-    let user = users.canonical(name)?;
-    let change = users.store.remove(actor.as_str(), &user)?;
+pub fn user_remove(users: &Users, actor: &Actor, removal: &Removal) -> Result<Placed, Refused> {
+    let user = &removal.user;
+    let change = users.store.remove(actor.as_str(), user)?;
     if change == Change::Unchanged {
-        return Err(not_found(&user));
+        return Err(not_found(user));
     }
     tracing::info!(target: "audit", act = "user-remove", actor = actor.as_str(), %user);
     Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
@@ -303,21 +293,24 @@ impl From<Event> for HistoryLine {
     }
 }
 
-/// Shows what is stored of a user, in the table or of his mailbox. `at` is where it is looked for, if that
-/// can be said.
+/// Shows what is stored of a user, in the table or of his mailbox. `at` is where it is looked for, or why that
+/// cannot be said.
 ///
 /// # Errors
-/// [`Why::NotFound`] if nothing is.
+/// [`Why::NotFound`] if nothing is; what stands in `at` if nothing is found in the table, and it cannot be said
+/// whether a pool has placed him.
 pub fn user_show(
     directory: &Directory,
     users: Option<&Users>,
     name: &str,
-    at: Option<&Whereabouts>,
+    at: Result<Whereabouts, Refused>,
 ) -> Result<ShownUser, Refused> {
     let user = canonical(directory.rules(), name)?;
     let home = users.map(|users| users.store.find(&user)).transpose()?.flatten();
-    let mailbox = at.and_then(|at| at.placed.clone()).map(Mailbox::from);
+    let placed = at.as_ref().ok().and_then(|at| at.placed.clone());
+    let mailbox = placed.map(Mailbox::from);
     if home.is_none() && mailbox.is_none() {
+        at?;
         return Err(if users.is_some() { not_found(&user) } else { nothing_stored(&user) });
     }
     let answer = home.as_ref().and_then(|home| home.answer.clone());
@@ -340,7 +333,7 @@ pub fn user_show(
     })
 }
 
-fn nothing_stored(user: &CanonicalUser) -> Refused {
+pub(crate) fn nothing_stored(user: &CanonicalUser) -> Refused {
     let user = shown(user.as_str());
     Refused::new(Why::NotFound, format!("nothing is stored of the user `{user}`"))
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use admin::{
     AddedBackend, AlsoKick, Desk, ExportUsers, Exported, Flush, Flushed, HistoryLine, Hold,
     HoldList, ImportRequest, Imported, Kick, Kicked, ListMailboxes, ListUsers, LookUp, LookedUp,
-    MailboxList, PlaceShards, PlaceUser, Placed, PlacedShards, PoolLine, Refused, RenameUser,
-    RenamedUser, SessionFilter, ShardLine, ShownUser, Status, Switched, UserList, WhichPool, Why,
+    MailboxList, PlaceShards, PlaceUser, Placed, PlacedShards, PoolLine, Refused, RemoveUser,
+    RenameUser, RenamedUser, SessionFilter, ShardLine, ShownUser, Status, Switched, UserList,
+    WhichPool, Why,
 };
 use axum::{
     Json, Router,
@@ -74,8 +75,8 @@ async fn user_list(State(desk): Daemon, Asked(request): Asked<ListUsers>) -> Ans
 
 async fn user_show(State(desk): Daemon, Named(user): Named) -> Answer<ShownUser> {
     // What the table says is shown also while another source cannot say anything.
-    let at = admin::whereabouts(&desk.directory, &user).await.ok();
-    let shown = move || admin::user_show(&desk.directory, desk.users.as_ref(), &user, at.as_ref());
+    let at = admin::whereabouts(&desk.directory, &user).await;
+    let shown = move || admin::user_show(&desk.directory, desk.users.as_ref(), &user, at);
     blocking(shown).await
 }
 
@@ -101,8 +102,8 @@ async fn user_rename(
     Named(user): Named,
     Sent(request): Sent<RenameUser>,
 ) -> Answer<RenamedUser> {
-    let at = admin::whereabouts(&desk.directory, &user).await?;
-    blocking(move || admin::user_rename(&desk.directory, &actor, &at, &request)).await
+    let renaming = admin::renaming(&desk.directory, &user, &request).await?;
+    blocking(move || admin::user_rename(&desk.directory, &actor, &renaming)).await
 }
 
 async fn mailbox_list(
@@ -201,8 +202,10 @@ async fn user_remove(
     State(desk): Daemon,
     ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
     Named(user): Named,
+    Asked(remove): Asked<RemoveUser>,
 ) -> Answer<Placed> {
-    blocking(move || admin::user_remove(desk.users()?, &actor, &user)).await
+    let removal = admin::removal(&desk.directory, &user, remove).await?;
+    blocking(move || admin::user_remove(desk.users()?, &actor, &removal)).await
 }
 
 async fn user_import(

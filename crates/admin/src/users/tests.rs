@@ -1,12 +1,13 @@
 use directory::{
     KnownBackend, PlaceBy, Policy, PoolSettings, PoolUse, Pools, Settings, SourceKind,
-    SourceSettings,
+    SourceSettings, StaticSettings,
 };
 
 use super::*;
 use crate::{
-    AlsoKick, Hold, ListMailboxes, PlaceShards, RenameUser, WhichPool, backend_add, hold,
-    mailbox_list, release, shard_place, user_rename, whereabouts,
+    AlsoKick, Hold, ListMailboxes, PlaceShards, RemoveUser, RenameUser, RenamedUser, WhichPool,
+    backend_add, hold, mailbox_list, release, removal, renaming, shard_place, user_rename,
+    whereabouts,
 };
 
 struct Table {
@@ -17,17 +18,26 @@ struct Table {
 }
 
 impl Table {
-    fn at(&self, name: &str) -> Whereabouts {
-        block_on(whereabouts(&self.directory, name)).unwrap()
-    }
-
     fn place(&self, name: &str, request: PlaceUser) -> Result<Placed, Refused> {
         let at = block_on(whereabouts(&self.directory, name))?;
         user_place(&self.directory, Some(&self.users), &self.actor, &at, request)
     }
 
     fn show(&self, name: &str) -> Result<ShownUser, Refused> {
-        user_show(&self.directory, Some(&self.users), name, Some(&self.at(name)))
+        let at = block_on(whereabouts(&self.directory, name));
+        user_show(&self.directory, Some(&self.users), name, at)
+    }
+
+    fn remove(&self, name: &str, mail_is_already_there: bool) -> Result<Placed, Refused> {
+        let request = RemoveUser { mail_is_already_there };
+        let removal = block_on(removal(&self.directory, name, request))?;
+        user_remove(&self.users, &self.actor, &removal)
+    }
+
+    fn rename(&self, old: &str, to: &str, there: bool) -> Result<RenamedUser, Refused> {
+        let request = RenameUser { to: to.into(), mail_is_already_there: there };
+        let renaming = block_on(renaming(&self.directory, old, &request))?;
+        user_rename(&self.directory, &self.actor, &renaming)
     }
 
     /// What a login does.
@@ -51,6 +61,11 @@ fn table() -> Table {
 
 /// With the pool `main` of `a` and `b` for those whom the table leaves open, or without.
 fn table_with(place: Option<PlaceBy>) -> Table {
+    table_before(place, Vec::new())
+}
+
+/// The table, and other sources behind it.
+fn table_before(place: Option<PlaceBy>, others: Vec<SourceSettings>) -> Table {
     let folder = tempfile::tempdir().unwrap();
     let name = |name: &str| BackendName::new(name).unwrap();
     let backend = |text: &str| KnownBackend {
@@ -73,7 +88,7 @@ fn table_with(place: Option<PlaceBy>) -> Table {
     };
     let directory = Directory::open(Settings {
         rules: Rules::default(),
-        chain: vec![source],
+        chain: [vec![source], others].concat(),
         backends: vec![backend("a"), backend("b"), backend("d")],
         pools: Pools { pools: place.map(pool).into_iter().collect(), shares: Vec::new() },
         state: folder.path().to_owned(),
@@ -169,9 +184,71 @@ fn an_empty_password_is_refused_and_the_one_before_stays() {
 #[test]
 fn removing_a_user_who_is_not_there_is_told() {
     let table = table();
-    assert_eq!(user_remove(&table.users, &table.actor, "anna").unwrap_err().why, Why::NotFound);
+    assert_eq!(table.remove("anna", false).unwrap_err().why, Why::NotFound);
     table.place("anna", on("a")).unwrap();
-    assert_eq!(user_remove(&table.users, &table.actor, "anna").unwrap().change, "removed");
+    assert_eq!(table.remove("anna", false).unwrap().change, "removed");
+}
+
+/// Everybody is there.
+fn everybody_at(backend: &str) -> SourceSettings {
+    let answer = backend.parse().unwrap();
+    SourceSettings::new("static", SourceKind::Static(StaticSettings { answer }))
+}
+
+/// A source that cannot say anything of anybody.
+fn mute() -> SourceSettings {
+    let cannot_ask = Some("it is mute".to_owned());
+    SourceSettings { cannot_ask, ..everybody_at("a") }
+}
+
+#[test]
+fn a_row_that_goes_leaves_nobody_to_another_source_unless_the_mail_is_there() {
+    let table = table_before(None, vec![everybody_at("b")]);
+    let place = |name: &str, there: &str| {
+        let backend = there.into();
+        table.place(name, PlaceUser { mail_is_already_there: true, backend, ..on("a") }).unwrap()
+    };
+    place("anna", "a");
+    let refused = table.remove("anna", false).unwrap_err();
+    assert!(refused.message.contains("`anna` is looked for at a"), "{refused}");
+    assert!(refused.message.contains("--mail-is-already-there"), "{refused}");
+    assert_eq!(table.log_in("anna"), "a");
+    table.remove("anna", true).unwrap();
+    assert_eq!(table.log_in("anna"), "b");
+    place("bert", "b");
+    table.remove("bert", false).unwrap();
+    let table = table_before(None, vec![mute()]);
+    let anna = canonical(&table.users.rules, "anna").unwrap();
+    let at_a = "a".parse().unwrap();
+    table.users.store.place("test", &anna, &at_a, PasswordChange::Keep).unwrap();
+    assert_eq!(table.remove("anna", false).unwrap_err().why, Why::Unavailable);
+    table.remove("anna", true).unwrap();
+}
+
+#[test]
+fn a_name_that_another_source_knows_is_given_to_no_mailbox_elsewhere() {
+    let table = table_before(None, vec![everybody_at("b")]);
+    table.place("anna", moved_to("a")).unwrap();
+    let refused = table.rename("anna", "anne", false).unwrap_err();
+    assert_eq!(refused.why, Why::Invalid);
+    assert_eq!((table.log_in("anna"), table.log_in("anne")), ("a".into(), "b".into()));
+    table.rename("anna", "anne", true).unwrap();
+    assert_eq!(table.log_in("anne"), "a");
+    // Where all are on one server, a name is a name.
+    table.place("bert", moved_to("b")).unwrap();
+    table.rename("bert", "bart", false).unwrap();
+    let alone = self::table();
+    alone.place("anna", on("a")).unwrap();
+    alone.rename("anna", "anne", false).unwrap();
+    assert_eq!(alone.log_in("anne"), "a");
+}
+
+#[test]
+fn who_cannot_be_looked_for_is_not_said_to_be_nowhere() {
+    let table = table_before(None, vec![mute()]);
+    assert_eq!(table.show("anna").unwrap_err().why, Why::Unavailable);
+    let without = user_show(&table.directory, None, "anna", Err(Refused::invalid("x")));
+    assert_eq!(without.unwrap_err().message, "x");
 }
 
 #[test]
@@ -255,10 +332,7 @@ fn a_pool_s_user_is_placed_shown_moved_and_renamed_by_his_mailbox() {
         assert_eq!(table.log_in("anna"), home);
         assert_eq!(table.place("anna", moved_to("d")).unwrap().change, "changed");
         assert_eq!(table.log_in("anna"), "d");
-        let to = |to: &str| RenameUser { to: to.into() };
-        let rename = |old: &str, new: &str| {
-            user_rename(&table.directory, &table.actor, &table.at(old), &to(new))
-        };
+        let rename = |old: &str, new: &str| table.rename(old, new, false);
         assert_eq!(rename("anna", "bert").unwrap_err().why, Why::Invalid);
         assert_eq!(rename("nobody", "carl").unwrap_err().why, Why::NotFound);
         rename("anna", "anne").unwrap();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use admin::{Actor, LockError, Refused, StateLock, Users, no_table, prepare_state};
-use directory::{Backends, Directory, Rules, SourceKind, Store};
+use directory::{Backends, Directory, Rules, Settings, SourceKind, SourceSettings, Store};
 use nix::unistd::Uid;
 use web::client::{CallError, Client};
 
@@ -59,6 +59,22 @@ pub(super) fn on_directory<T>(
             Ok(here(&directory, users.as_ref(), actor).await?)
         })?
     })
+}
+
+/// Has an act done that needs what is stored and asks no source: by the daemon, else here. Whatever is wrong with
+/// a source does not hinder it.
+pub(super) fn on_store<T>(
+    config: &Config,
+    by_daemon: impl AsyncFn(&Client) -> Result<T, CallError>,
+    here: impl FnOnce(&Directory, &Actor) -> Result<T, Refused>,
+) -> Result<T, Failure> {
+    on_state(config, by_daemon, |actor| Ok(here(&stored(config)?, actor)?))
+}
+
+/// The directory without its sources, opened by ourselves.
+pub(super) fn stored(config: &Config) -> Result<Directory, Failure> {
+    let chain = vec![SourceSettings::new("table", SourceKind::Table)];
+    Ok(Directory::open(Settings { chain, ..app::directory_settings(config)? })?)
 }
 
 /// Has something done that needs the state folder: by the daemon, else here and under the folder's

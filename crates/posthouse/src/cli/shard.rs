@@ -7,7 +7,7 @@ use web::client::escape;
 use super::{
     Failure,
     output::{Output, or_dash, table},
-    reach::on_directory,
+    reach::on_store,
 };
 use crate::config::Config;
 
@@ -64,10 +64,10 @@ pub(super) fn act(config: &Config, act: Shard, output: Output) -> Result<(), Fai
 }
 
 fn list(config: &Config, pool: Option<&str>, output: Output) -> Result<(), Failure> {
-    let mut pools = on_directory(
+    let mut pools = on_store(
         config,
         async |daemon| daemon.get::<Vec<PoolLine>>("/pools").await,
-        async |directory, _, _| admin::pool_list(directory),
+        |directory, _| admin::pool_list(directory),
     )?;
     pools.retain(|line| pool.is_none_or(|pool| line.pool == pool));
     output.print(&pools, |pools| {
@@ -95,10 +95,10 @@ fn list_all(config: &Config, pool: Option<String>, output: Output) -> Result<(),
         Some(pool) => format!("/shards?pool={}", escape(pool)),
         None => "/shards".to_owned(),
     };
-    let shards = on_directory(
+    let shards = on_store(
         config,
         async |daemon| daemon.get::<Vec<ShardLine>>(&path).await,
-        async |directory, _, _| admin::shard_list(directory, WhichPool { pool: pool.clone() }),
+        |directory, _| admin::shard_list(directory, WhichPool { pool: pool.clone() }),
     )?;
     output.print(&shards, |shards| {
         let line = |line: &ShardLine| {
@@ -112,10 +112,10 @@ fn list_all(config: &Config, pool: Option<String>, output: Output) -> Result<(),
 fn place(config: &Config, arguments: Place, output: Output) -> Result<(), Failure> {
     let Place { shards: (first, last), backend, pool, mail_is_already_there } = arguments;
     let request = PlaceShards { pool, first, last, backend, mail_is_already_there };
-    let placed = on_directory(
+    let placed = on_store(
         config,
         async |daemon| daemon.post::<PlacedShards>("/shards/place", &request).await,
-        async |directory, _, actor| admin::shard_place(directory, actor, request.clone()),
+        |directory, actor| admin::shard_place(directory, actor, request.clone()),
     )?;
     output.print(&placed, |placed| {
         format!(

@@ -7,7 +7,10 @@ mod mailbox;
 
 use std::{fs, path::PathBuf};
 
-use admin::{ListUsers, Mailbox, Password, PlaceUser, Placed, ShownUser, UserLine, UserList};
+use admin::{
+    ListUsers, Mailbox, Password, PlaceUser, Placed, RemoveUser, ShownUser, UserLine, UserList,
+    no_table,
+};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use web::client::escape;
@@ -38,12 +41,7 @@ pub(super) enum User {
     },
     /// Let another name stand for a user's mailbox, and for his row in the table. Other sources and the back
     /// end have to know the new name by themselves.
-    Rename {
-        /// His name so far.
-        old: String,
-        /// His name from now on.
-        new: String,
-    },
+    Rename(mailbox::RenameArguments),
     /// Print what was done to a user, newest first.
     History {
         /// The user.
@@ -55,10 +53,7 @@ pub(super) enum User {
         user: String,
     },
     /// Take a user out of the table. His mail is not touched.
-    Remove {
-        /// The user.
-        user: String,
-    },
+    Remove(Remove),
     /// List the users of the table.
     List {
         /// Only names that begin so.
@@ -103,6 +98,16 @@ pub(super) struct Place {
     mail_is_already_there: bool,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct Remove {
+    /// The user.
+    user: String,
+    /// The mail is where another source will have it looked for. Without this, no mailbox that exists is looked
+    /// for elsewhere.
+    #[arg(long)]
+    mail_is_already_there: bool,
+}
+
 pub(super) fn act(config: &Config, act: User, output: Output) -> Result<(), Failure> {
     match act {
         User::Export(arguments) => export::export(config, &arguments, output),
@@ -113,8 +118,8 @@ pub(super) fn act(config: &Config, act: User, output: Output) -> Result<(), Fail
         User::List { prefix } => list(config, &prefix, output),
         User::Place(arguments) => place(config, &arguments, output),
         User::Release { user } => mailbox::release(config, &user, output),
-        User::Rename { old, new } => mailbox::rename(config, &old, &new, output),
-        User::Remove { user } => remove(config, &user, output),
+        User::Rename(arguments) => mailbox::rename(config, &arguments, output),
+        User::Remove(arguments) => remove(config, &arguments, output),
         User::Show { user } => show(config, &user, output),
     }
 }
@@ -161,11 +166,18 @@ fn password(arguments: &Place) -> Result<Password, Failure> {
     Ok(Password::Set(line.to_owned()))
 }
 
-fn remove(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
-    let removed = on_users(
+fn remove(config: &Config, arguments: &Remove, output: Output) -> Result<(), Failure> {
+    let Remove { user, mail_is_already_there } = arguments;
+    let request = RemoveUser { mail_is_already_there: *mail_is_already_there };
+    let path = format!("{}?mail_is_already_there={mail_is_already_there}", path(user));
+    let removed = on_directory(
         config,
-        async |daemon| daemon.delete::<Placed>(&path(user)).await,
-        |users, actor| admin::user_remove(users, actor, user),
+        async |daemon| daemon.delete::<Placed>(&path).await,
+        async |directory, users, actor| {
+            let users = users.ok_or_else(no_table)?;
+            let removal = admin::removal(directory, user, request).await?;
+            admin::user_remove(users, actor, &removal)
+        },
     )?;
     output.print(&removed, |removed| format!("{}: removed\n", removed.user))
 }
@@ -175,8 +187,8 @@ fn show(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
         config,
         async |daemon| daemon.get::<ShownUser>(&path(user)).await,
         async |directory, users, _| {
-            let at = admin::whereabouts(directory, user).await.ok();
-            admin::user_show(directory, users, user, at.as_ref())
+            let at = admin::whereabouts(directory, user).await;
+            admin::user_show(directory, users, user, at)
         },
     )?;
     output.print(&shown, |shown| {
@@ -218,7 +230,7 @@ fn list(config: &Config, prefix: &str, output: Output) -> Result<(), Failure> {
 /// Prints page after page, so that ten million users need no memory here.
 fn print_pages<T: Serialize>(
     output: Output,
-    page: impl Fn(Option<&str>) -> Result<(Vec<T>, bool), Failure>,
+    mut page: impl FnMut(Option<&str>) -> Result<(Vec<T>, bool), Failure>,
     name: impl Fn(&T) -> &str,
     text: impl Fn(&[T]) -> Result<String, Failure>,
 ) -> Result<(), Failure> {

@@ -194,6 +194,37 @@ fn an_export_is_what_an_import_reads() {
 }
 
 #[test]
+fn a_map_with_a_wrong_line_hinders_nobody_who_is_to_be_held() {
+    let place = Place::new();
+    place.file("map", "bert\n");
+    place.add("[[directory]]\nsource = \"file\"\nfile = \"map\"\n");
+    for arguments in [
+        ["user", "hold", "bert"].as_slice(),
+        &["user", "history", "bert"],
+        &["user", "release", "bert"],
+        &["backend", "hold", "a"],
+        &["backend", "drain", "a"],
+        &["shard", "list"],
+        &["user", "export", "--mailboxes"],
+    ] {
+        place.run(arguments).good();
+    }
+    assert_eq!(place.run(&["user", "look-up", "bert"]).status, Some(1));
+}
+
+#[test]
+fn who_holds_without_a_daemon_is_told_that_no_session_was_ended() {
+    let place = Place::new();
+    let held = place.run(&["user", "hold", "anna", "--kick"]).good();
+    assert!(held.err.contains("no session was ended"), "{held:?}");
+    let held = place.run(&["user", "hold", "anna"]).good();
+    assert_eq!(held.err, "");
+    let _daemon = place.serve();
+    let held = place.run(&["user", "hold", "anna", "--kick"]).good();
+    assert_eq!(held.err, "");
+}
+
+#[test]
 fn a_look_up_goes_the_way_of_a_login() {
     let place = Place::new();
     place.file("map", "bert: robert@127.0.0.9:1143\n");

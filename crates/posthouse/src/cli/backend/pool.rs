@@ -1,11 +1,13 @@
 //! `posthouse backend add|drain|enable|hold|release`: what a back end gets, and who is let in there.
 
+use std::cell::Cell;
+
 use admin::{AddedBackend, AlsoKick, Hold, Switched, WhichPool};
 use clap::Args;
 use web::client::escape;
 
 use crate::{
-    cli::{Failure, output::Output, reach::on_directory},
+    cli::{Failure, failure::say, output::Output, reach::on_store},
     config::Config,
 };
 
@@ -31,10 +33,10 @@ pub(super) fn add(config: &Config, arguments: &Add, output: Output) -> Result<()
     let Add { name, pool } = arguments;
     let which = WhichPool { pool: pool.clone() };
     let path = format!("/members/{}", escape(name));
-    let added = on_directory(
+    let added = on_store(
         config,
         async |daemon| daemon.post::<AddedBackend>(&path, &which).await,
-        async |directory, _, actor| admin::backend_add(directory, actor, name, which.clone()),
+        |directory, actor| admin::backend_add(directory, actor, name, which.clone()),
     )?;
     output.print(&added, |added| {
         let AddedBackend { pool, backend, version, members, would_move, of } = added;
@@ -59,13 +61,13 @@ pub(super) fn drain(
     output: Output,
 ) -> Result<(), Failure> {
     let path = format!("/drained/{}", escape(name));
-    let switched = on_directory(
+    let switched = on_store(
         config,
         async |daemon| match drained {
             true => daemon.put::<Switched>(&path, &AlsoKick::default()).await,
             false => daemon.delete::<Switched>(&path).await,
         },
-        async |directory, _, actor| admin::backend_drain(directory, actor, name, drained),
+        |directory, actor| admin::backend_drain(directory, actor, name, drained),
     )?;
     output.print(&switched, |switched| {
         let what = if drained { "gets no new mailboxes" } else { "gets new mailboxes" };
@@ -96,11 +98,21 @@ pub(in crate::cli) fn hold_at(
     output: Output,
 ) -> Result<(), Failure> {
     let also = AlsoKick { kick };
-    let switched = on_directory(
+    let nobody_kicked = Cell::new(false);
+    let switched = on_store(
         config,
         async |daemon| daemon.put::<Switched>(path, &also).await,
-        async |directory, _, actor| admin::hold(directory, None, actor, hold, also),
+        |directory, actor| {
+            nobody_kicked.set(kick);
+            admin::hold(directory, None, actor, hold, also)
+        },
     )?;
+    if nobody_kicked.get() {
+        say(
+            "no posthouse runs here, so no session was ended: those of one that is stopping go on until its \
+             `grace` is over\n",
+        );
+    }
     output.print(&switched, |switched| {
         let kicked =
             if kick { format!(", {} sessions ended", switched.kicked) } else { String::new() };
@@ -114,10 +126,10 @@ pub(in crate::cli) fn release_at(
     hold: Hold<'_>,
     output: Output,
 ) -> Result<(), Failure> {
-    let switched = on_directory(
+    let switched = on_store(
         config,
         async |daemon| daemon.delete::<Switched>(path).await,
-        async |directory, _, actor| admin::release(directory, actor, hold),
+        |directory, actor| admin::release(directory, actor, hold),
     )?;
     output.print(&switched, |switched| {
         format!("{} is held no more{}\n", switched.name, already(switched))

@@ -2,6 +2,7 @@
 
 use admin::{HistoryLine, Hold, ListMailboxes, MailboxLine, MailboxList, RenameUser, RenamedUser};
 use clap::Args;
+use directory::Directory;
 use web::client::escape;
 
 use super::{PAGE, export::field, path, print_pages};
@@ -10,7 +11,7 @@ use crate::{
         Failure,
         backend::pool::{hold_at, release_at},
         output::{Output, or_dash, table, write},
-        reach::on_directory,
+        reach::{on_directory, on_state, on_store, stored},
     },
     config::Config,
     time::rfc3339,
@@ -39,24 +40,41 @@ pub(super) fn release(config: &Config, user: &str, output: Output) -> Result<(),
     release_at(config, &format!("/holds/users/{}", escape(user)), Hold::User(user), output)
 }
 
-pub(super) fn rename(config: &Config, old: &str, new: &str, output: Output) -> Result<(), Failure> {
-    let request = RenameUser { to: new.to_owned() };
+#[derive(Args, Debug)]
+pub(in crate::cli) struct RenameArguments {
+    /// His name so far.
+    old: String,
+    /// His name from now on.
+    new: String,
+    /// The mail is where it will be looked for, under either name. Without this, no mailbox that exists is looked
+    /// for elsewhere.
+    #[arg(long)]
+    mail_is_already_there: bool,
+}
+
+pub(super) fn rename(
+    config: &Config,
+    arguments: &RenameArguments,
+    output: Output,
+) -> Result<(), Failure> {
+    let RenameArguments { old, new, mail_is_already_there } = arguments;
+    let request = RenameUser { to: new.clone(), mail_is_already_there: *mail_is_already_there };
     let renamed = on_directory(
         config,
         async |daemon| daemon.post::<RenamedUser>(&format!("{}/rename", path(old)), &request).await,
         async |directory, _, actor| {
-            let old = admin::whereabouts(directory, old).await?;
-            admin::user_rename(directory, actor, &old, &request)
+            let renaming = admin::renaming(directory, old, &request).await?;
+            admin::user_rename(directory, actor, &renaming)
         },
     )?;
     output.print(&renamed, |renamed| format!("{} is {} now\n", renamed.user, renamed.to))
 }
 
 pub(super) fn history(config: &Config, user: &str, output: Output) -> Result<(), Failure> {
-    let history = on_directory(
+    let history = on_store(
         config,
         async |daemon| daemon.get::<Vec<HistoryLine>>(&format!("{}/history", path(user))).await,
-        async |directory, _, _| admin::user_history(directory, user),
+        |directory, _| admin::user_history(directory, user),
     )?;
     output.print(&history, |history| history_table(history))
 }
@@ -77,23 +95,33 @@ pub(super) fn export(config: &Config, prefix: &str, output: Output) -> Result<()
     if !output.is_json() {
         write("user,pool,mailbox,shard,epoch,backend,from\n")?;
     }
+    // For all pages: to open what is stored takes longer than to read one.
+    let mut opened = None;
     print_pages(
         output,
-        |after| page(config, prefix, after).map(|page| (page.mailboxes, page.more)),
+        |after| page(config, prefix, after, &mut opened).map(|page| (page.mailboxes, page.more)),
         |line| &line.user,
         |lines| Ok(lines.iter().map(csv).collect()),
     )
 }
 
-fn page(config: &Config, prefix: &str, after: Option<&str>) -> Result<MailboxList, Failure> {
+fn page(
+    config: &Config,
+    prefix: &str,
+    after: Option<&str>,
+    opened: &mut Option<Directory>,
+) -> Result<MailboxList, Failure> {
     let from = after.map_or_else(String::new, |after| format!("&after={}", escape(after)));
     let path = format!("/mailboxes?limit={PAGE}&prefix={}{from}", escape(prefix));
-    on_directory(
+    on_state(
         config,
         async |daemon| daemon.get::<MailboxList>(&path).await,
-        async |directory, _, _| {
+        |_| {
+            let directory = opened.take().map_or_else(|| stored(config), Ok)?;
             let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-            admin::mailbox_list(directory, ListMailboxes { prefix, after, limit: PAGE })
+            let request = ListMailboxes { prefix, after, limit: PAGE };
+            let list = admin::mailbox_list(opened.insert(directory), request)?;
+            Ok(list)
         },
     )
 }
