@@ -16,7 +16,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("google_perftools_profiles", "not there"),
     ("imap_client_buffer", "buffers are not set: an idle connection holds none"),
     ("listen_backlog", "not set: the system's limit"),
-    ("max_errors", "limits on what comes before a login are fixed"),
+    ("max_errors", "see `commands` in [limits]: how many there may be before a login"),
     ("pop3_client_buffer", "buffers are not set: an idle connection holds none"),
     ("proxy", "always on"),
     ("proxy_buffer", "buffers are not set: an idle connection holds none"),
@@ -31,7 +31,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("so_keepalive", "always on"),
     ("ssl_ciphers", "the ciphers are those of rustls"),
     ("ssl_conf_command", "not there: TLS is rustls, not OpenSSL"),
-    ("ssl_crl", "there are no lists of revoked certificates in a file"),
+    ("ssl_crl", "write the lists of revoked certificates into `client_ca_file` too"),
     ("ssl_dhparam", "not needed: keys are agreed on by elliptic curves"),
     ("ssl_ecdh_curve", "the curves are those of rustls"),
     ("ssl_password_file", "the key has to be without a passphrase: openssl pkey -in KEY -out NEW"),
@@ -298,19 +298,13 @@ impl Import {
                 table.texts("capabilities", &words);
             }
         }
-        if let Some(one) = scope.last(&format!("{protocol}_auth")) {
-            let known: Vec<_> = one
-                .words
-                .iter()
-                .filter(|word| matches!(word.as_str(), "plain" | "login"))
-                .collect();
-            if known.len() < one.words.len() {
-                let said = "only plain and login are taken over; external needs `client_ca_file`, and the others are not there";
-                self.draft.remark(&one.at, format!("{}: {said}", one.shown()));
-            }
-            if !known.is_empty() {
-                table.texts("mechanisms", &known);
-            }
+        // Whatever is listed, nginx takes LOGIN and USER/PASS: with plain and login that is what is offered here
+        // without `mechanisms`.
+        if let Some(one) = scope.last(&format!("{protocol}_auth"))
+            && one.words.iter().any(|word| !matches!(word.as_str(), "plain" | "login"))
+        {
+            let said = "plain and login, and the commands for a name and a password, are always offered; external needs `client_ca_file`, and the others are not there";
+            self.draft.remark(&one.at, format!("{}: {said}", one.shown()));
         }
     }
 

@@ -255,7 +255,6 @@ fn nginx_becomes_listeners_and_its_service_a_source() {
             "user = \"www-data\"",
             "address = \"0.0.0.0:993\"",
             "address = \"[::]:993\"",
-            "mechanisms = [\"plain\", \"login\"]",
             "capabilities = [\"IMAP4rev1\", \"UIDPLUS\"]",
             "proxy_networks = \"10.0.0.0/8\"",
             "relay_text = true",
@@ -275,6 +274,15 @@ fn nginx_becomes_listeners_and_its_service_a_source() {
             "nginx.conf:16: listen: SMTP",
         ],
     );
+    // As in nginx, whoever sends LOGIN or USER and PASS is taken.
+    assert!(!made.contains("mechanisms ="), "{made}");
+}
+
+#[test]
+fn what_nginx_has_under_another_name_is_told_by_that_name() {
+    let more = "    ssl_crl /etc/ssl/crl.pem;\n    max_errors 3;\n    proxy_timeout";
+    let made = made(nginx::import, "nginx.conf", &NGINX.replace("    proxy_timeout", more));
+    holds(&made, &["ssl_crl: write", "`client_ca_file` too", "max_errors: see `commands`"]);
 }
 
 #[test]
