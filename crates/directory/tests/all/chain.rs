@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use directory::{OpenError, PasswordChange, RuleSettings, Rules, SourceProblem, StripDomain};
+use directory::{
+    OpenError, PasswordChange, RuleSettings, Rules, SourceProblem, SourceSettings, StripDomain,
+};
 use model::{CanonicalUser, Reason, UserName};
 use proptest::prelude::*;
 use tempfile::tempdir;
@@ -175,7 +177,7 @@ proptest! {
 
 #[tokio::test]
 async fn a_source_that_cannot_be_asked_from_here_is_never_a_no() {
-    let state = tempfile::tempdir().unwrap();
+    let state = tempdir().unwrap();
     let cannot_ask = Some("its secret cannot be read".to_owned());
     let mute = SourceSettings { cannot_ask, ..everybody("a") };
     let directory = open(state.path(), vec![mute, everybody("b")]);
