@@ -66,10 +66,10 @@ enum Command {
     ///
     /// Reads every file that is named, and touches no network and no state.
     Check,
-    /// Say where users' mail is.
+    /// Say and find out where users' mail is.
     #[command(subcommand)]
     User(user::User),
-    /// Look at the back ends.
+    /// Look at the back ends, and say what they get and whether anybody is let in there.
     #[command(subcommand)]
     Backend(backend::Backend),
     /// Look at the sources of the directory.
@@ -78,7 +78,7 @@ enum Command {
     /// Let the sources of the directory be asked anew.
     #[command(subcommand)]
     Cache(source::Cache),
-    /// Look at the pools and their shards.
+    /// Look at the pools and their shards, and say where shards are.
     #[command(subcommand)]
     Shard(shard::Shard),
     /// Look at the sessions, and end them.

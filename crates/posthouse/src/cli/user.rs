@@ -86,8 +86,8 @@ pub(super) struct Place {
     /// The user's name there, where it is another.
     #[arg(long = "as", value_name = "NAME-THERE")]
     name_there: Option<String>,
-    /// A file with the user's password, for back ends with a master login. Without this, a password
-    /// that is in the table stays.
+    /// A file with the user's password, for back ends with another login than `forward`. Without this, a
+    /// password that is in the table stays.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Take the user's password out of the table.

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use testkit::mail_clients::{ImapClient, Security};
+use testkit::peers::{self, Peer, PeerError};
 use testkit::ports::HeldPorts;
 use testkit::posthouse::{self, Posthouse, PosthouseOptions};
 use testkit::servers::Service;
@@ -181,10 +182,10 @@ impl Lab {
             println!("  export {name}={value}");
         }
         println!("\nThen one of these:\n");
-        let root = workspace::checkout();
+        let (root, posthouse) = (workspace::checkout(), workspace::built_program("posthouse")?);
         for file in examples() {
             let file = file.strip_prefix(&root).unwrap_or(&file).display();
-            println!("  target/debug/posthouse --config {file} serve");
+            println!("  {} --config {file} serve", posthouse.display());
         }
         println!("\nAnd in a third:\n");
         for (name, login, password) in PEOPLE {
@@ -194,18 +195,27 @@ impl Lab {
         }
         println!("\nThe databases, to change something:\n");
         println!(
-            "  PostgreSQL  psql -h {} -p {} -U postgres mail",
+            "  PostgreSQL  {} -h {} -p {} -U postgres mail",
+            unpacked(Peer::Postgres, "usr/lib/postgresql/15/bin/psql")?,
             self.postgres.folder().display(),
             self.postgres.port()
         );
         println!(
-            "  MariaDB     mariadb --socket={}/socket --user=root mail",
+            "  MariaDB     {} --no-defaults --socket={}/socket --user=root mail",
+            unpacked(Peer::Mariadb, "usr/bin/mariadb")?,
             self.mariadb.folder().display()
         );
         println!("  SQLite      sqlite3 {}", self.sqlite().display());
         println!("\nCtrl-C ends all of it.");
         Ok(())
     }
+}
+
+/// How to run a program that is unpacked and not installed.
+fn unpacked(peer: Peer, program: &str) -> Result<String, PeerError> {
+    let peer = peers::ensure(peer)?;
+    let (libraries, program) = (peer.library_path()?, peer.path(program));
+    Ok(format!("LD_LIBRARY_PATH={} {}", libraries.display(), program.display()))
 }
 
 /// Their files.

@@ -86,8 +86,8 @@ pub(super) fn passwords(
             continue;
         }
         let title = "no source of the directory knows passwords, so nobody could log in";
-        let help = "all login modes but \"forward\" compare with the directory's password: use \
-                    source = \"table\" or a TOML file";
+        let help = "all login modes but \"forward\" need a source that knows passwords or judges them: the \
+                    table, a TOML file, a database, LDAP, or a server asked by HTTP";
         reader.note(Mistake::error(span, title).help(help));
     }
 }
