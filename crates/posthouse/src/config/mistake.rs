@@ -207,7 +207,13 @@ fn is_heading(line: &str) -> bool {
     name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Whether a line may hold a secret, to judge by its words.
+/// Whether what stands under a wrong key is surely no secret: one letter is wrong, and the key that was meant has
+/// none. `bindpw` might be meant by somebody who is told of `bind`.
+pub(super) fn is_harmless(wrong: &str, meant: &str) -> bool {
+    strsim::damerau_levenshtein(wrong, meant) == 1 && !may_be_secret(wrong) && !may_be_secret(meant)
+}
+
+/// Whether a line with keys may hold a secret, to judge by its words.
 fn may_be_secret(line: &str) -> bool {
     let line = line.to_lowercase();
     ["secret", "pass", "token", "header"].iter().any(|word| line.contains(word))

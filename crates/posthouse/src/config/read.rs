@@ -16,7 +16,7 @@ use toml::{
 
 use super::{
     expand::{Incomplete, expand},
-    mistake::{Mistake, suggest},
+    mistake::{Mistake, is_harmless, suggest},
 };
 
 /// A value and where it stands.
@@ -115,8 +115,9 @@ impl<'r> Reader<'r> {
         known: &[&'k str],
     ) -> Option<&'k str> {
         let meant = suggest(key.get_ref(), known);
-        // Whatever it was meant for, it may be a secret.
-        self.hide(value);
+        if !meant.is_some_and(|meant| is_harmless(key.get_ref(), meant)) {
+            self.hide(value);
+        }
         let help = match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("the keys of {table} are: {}", known.join(", ")),
