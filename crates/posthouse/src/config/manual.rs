@@ -244,3 +244,49 @@ fn every_route_of_the_api_is_listed() {
     }
     assert!(count >= 11, "{count} routes");
 }
+
+/// The headings of all tables that the program prints, as they stand in its source.
+fn printed_headings() -> Vec<Vec<String>> {
+    let folder = root().join("crates/posthouse/src/cli");
+    let files = ["backend.rs", "check.rs", "session.rs", "shard.rs", "source.rs"];
+    let mut all = Vec::new();
+    for file in files.map(|file| fs::read_to_string(folder.join(file)).unwrap()) {
+        for call in file.split("table(").skip(1) {
+            let Some(list) = call.trim_start().strip_prefix('[') else { continue };
+            let list = list.split_once(']').unwrap().0;
+            all.push(list.split('"').skip(1).step_by(2).map(str::to_owned).collect());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_table_that_is_shown_has_the_columns_that_the_program_prints() {
+    let printed = printed_headings();
+    assert!(printed.len() >= 8, "{printed:?}");
+    let mut shown = 0;
+    for (page, text) in pages() {
+        for line in text.lines() {
+            let cells: Vec<_> =
+                line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            let begins = |headings: &&Vec<String>| cells.len() > 2 && headings[0] == cells[0];
+            let meant: Vec<_> = printed.iter().filter(begins).collect();
+            if !meant.is_empty() {
+                shown += 1;
+                assert!(
+                    meant.iter().any(|headings| **headings == cells),
+                    "{}: {line}\nis printed as {meant:?}",
+                    page.display()
+                );
+            }
+        }
+    }
+    assert!(shown >= 6, "{shown} tables");
+}
+
+#[test]
+fn the_example_unit_lets_the_program_see_how_many_local_ports_there_are() {
+    let unit = fs::read_to_string(root().join("examples/posthouse.service")).unwrap();
+    // With ProcSubset=pid there is no /proc/sys, where transport reads it.
+    assert!(unit.contains("\nProtectProc=") && !unit.contains("\nProcSubset=pid"), "{unit}");
+}
