@@ -13,6 +13,7 @@ use crate::{
     snapshot::{Listing, Mark},
 };
 
+pub(crate) use self::body::Room;
 pub use self::body::{Bodies, Body, Content, Incoming};
 
 /// An account that can be reached.
@@ -73,15 +74,15 @@ pub trait Session: Send {
         bodies: &mut Bodies,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Stores messages, in their order.
+    /// Stores messages, in their order, and says of each what became of it.
     ///
     /// # Errors
-    /// [`Fault`] if nobody can say what was stored. What the end refused is in [`Appended`].
+    /// [`Fault`] if nobody can say what was stored.
     fn append(
         &mut self,
         mailbox: &RawName,
         batch: &[Append],
-    ) -> impl Future<Output = Result<Appended, Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<Appended>, Fault>> + Send;
 
     /// Sets and takes away flags. Messages that are gone are left out.
     ///
@@ -179,20 +180,17 @@ pub struct Append {
     pub date: Option<InternalDate>,
 }
 
-/// What became of the messages to store.
-#[derive(Debug)]
-pub enum Appended {
-    /// Each for itself, in their order: stored, under a UID where the end says which, or refused.
-    Each(Vec<Result<Option<Uid>, Refusal>>),
-    /// None was stored, because of one that the end does not name.
-    None(Refusal),
-}
+/// What became of a message to store: stored, with UIDVALIDITY and UID where the end says them, or refused.
+pub type Appended = Result<Option<(u32, Uid)>, Refusal>;
 
 /// Why an end does not take a message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// What is wrong.
     pub cause: RefusalCause,
+    /// Of how many messages the end says so together. With more than one nobody knows which it does not
+    /// take, and none of them is stored.
+    pub among: usize,
     /// The end's words.
     pub said: String,
 }
@@ -252,6 +250,8 @@ pub enum FaultKind {
     Busy(Option<Duration>),
     /// Our own disk failed.
     Disk,
+    /// The account is full. No use in trying again.
+    Full,
     /// The connection is gone, or what came over it makes no sense. What was asked last may have been
     /// done, or may yet be.
     Lost,

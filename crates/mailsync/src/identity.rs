@@ -10,7 +10,7 @@ mod matching;
 use std::fmt;
 
 pub use self::header::Fingerprinter;
-pub(crate) use self::matching::{Matched, match_up};
+pub(crate) use self::matching::{Bytes, match_up};
 
 /// What a message's header says, in 128 bits: Message-ID, Date, From, To, Cc, Subject and the newest Received,
 /// without what servers change on their way (folding, spaces, case of names, 8-bit characters).
@@ -32,13 +32,24 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// All bytes of a message, in 128 bits.
+/// All bytes of a message but CR, in 128 bits: some ends keep lines that end with LF alone. With its length it
+/// tells any two messages apart.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct BodyHash(pub(crate) [u8; 16]);
 
-impl BodyHash {
-    pub(crate) fn of(hasher: &blake3::Hasher) -> Self {
-        Self(half(hasher))
+/// Makes a [`BodyHash`] of a message that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BodyHasher(blake3::Hasher);
+
+impl BodyHasher {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        for line in bytes.split(|byte| *byte == b'\r') {
+            self.0.update(line);
+        }
+    }
+
+    pub(crate) fn finish(&self) -> BodyHash {
+        BodyHash(half(&self.0))
     }
 }
 

@@ -2,11 +2,36 @@
 //!
 //! Nothing here knows how an end is reached, or who asked for the job.
 
+mod begin;
+mod finish;
+mod lane;
+mod look;
+mod mailbox;
+mod patience;
+mod survey;
+
+use std::{collections::VecDeque, time::Instant};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
 use serde::Serialize;
 
+use self::{
+    begin::{Begun, Work, begin},
+    finish::finish,
+    mailbox::{Outcome as MailboxOutcome, run_mailbox},
+    patience::Patience,
+};
+pub(crate) use self::{
+    lane::{Lane, Link, Stop, hashes},
+    look::{Look, Place, Remembered, ghosts, look},
+};
 use crate::{
-    End, Fault, MailboxPath, Observer, PairState, Policy, Quota, Report, StateError, Warning,
-    report::FailedMessage,
+    End, Fault, FaultKind, MailboxPath, Observer, Outcome, PairState, Policy, Progress, Quota,
+    Report, StateError, Warning,
+    apply::Context,
+    report::{Counts, FailedMessage},
+    sides::Side,
 };
 
 /// One pair of accounts and what is to be done with it. Only one process at a time has the pair, for it has
@@ -103,8 +128,152 @@ impl<L: End, R: End> Job<L, R> {
     ///
     /// # Errors
     /// [`JobError`].
-    pub async fn survey(&self, observer: &dyn Observer) -> Result<Survey, JobError>;
+    pub async fn survey(&self, observer: &dyn Observer) -> Result<Survey, JobError> {
+        let context = Context::new(&self.policy, &self.state, observer);
+        let mut lane = Lane::new(&self.left, &self.right);
+        let mut patience = Patience::new(&context);
+        let survey = loop {
+            match survey::survey(&mut lane, &context).await {
+                Ok(survey) => break survey,
+                Err(stop) => patience.bear(stop).await.map_err(|stop| self.error(stop))?,
+            }
+        };
+        lane.close().await;
+        Ok(Survey { left: self.left.name(), right: self.right.name(), ..survey })
+    }
 
     /// Does it. The future may be dropped at any moment; the next run goes on from there.
-    pub async fn run(&self, observer: &dyn Observer) -> Report;
+    pub async fn run(&self, observer: &dyn Observer) -> Report {
+        let started = Instant::now();
+        let context = Context::new(&self.policy, &self.state, observer);
+        let mut lane = Lane::new(&self.left, &self.right);
+        let mut report = self.empty_report();
+        match self.work(&context, &mut lane, &mut report).await {
+            Ok(()) => lane.close().await,
+            Err(stop) => report.failure = Some(self.error(stop).to_string()),
+        }
+        report.mailboxes.sort_by(|one, two| one.left.cmp(&two.left));
+        report.total = report
+            .mailboxes
+            .iter()
+            .fold(Counts::default(), |total, mailbox| total.plus(&mailbox.counts));
+        report.outcome = report.outcome();
+        report.took = started.elapsed();
+        report
+    }
+
+    async fn work<'e>(
+        &'e self,
+        context: &Context<'_>,
+        lane: &mut Lane<'e, L, R>,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        let mut patience = Patience::new(context);
+        let Begun { works, failed, warnings } = loop {
+            match begin(lane, context).await {
+                Ok(begun) => break begun,
+                Err(stop) => patience.bear(stop).await?,
+            }
+        };
+        report.warnings.extend(warnings.into_iter().map(Warning));
+        report.mailboxes.extend(failed);
+        let (messages, bytes) = sizes(&works);
+        let mailboxes = u64::try_from(works.len()).unwrap_or(u64::MAX);
+        context.observer.see(Progress::Surveyed { mailboxes, messages, bytes });
+        let queue = Queue::new(works);
+        let more = self.policy.limits.sessions.min(queue.len()).saturating_sub(1);
+        let mut others: Vec<Lane<'_, L, R>> =
+            (0..more).map(|_| Lane::new(&self.left, &self.right)).collect();
+        let lanes = std::iter::once(&mut *lane).chain(&mut others);
+        join_all(lanes.map(|lane| queue.empty(lane, context))).await;
+        for other in others {
+            other.close().await;
+        }
+        let Queue { done, stop, .. } = queue;
+        let done = done.into_inner();
+        if let Some(stop) = stop.into_inner() {
+            report.mailboxes.extend(done.into_iter().map(MailboxOutcome::into_report));
+            return Err(stop);
+        }
+        let finished = loop {
+            match finish(lane, context, &done).await {
+                Ok(finished) => break finished,
+                Err(stop) => patience.bear(stop).await?,
+            }
+        };
+        report.mailboxes.extend(finished);
+        Ok(())
+    }
+
+    fn empty_report(&self) -> Report {
+        Report {
+            left: self.left.name(),
+            right: self.right.name(),
+            outcome: Outcome::Failed,
+            failure: None,
+            total: Counts::default(),
+            mailboxes: Vec::new(),
+            warnings: Vec::new(),
+            took: std::time::Duration::ZERO,
+        }
+    }
+
+    fn error(&self, stop: Stop) -> JobError {
+        match stop {
+            Stop::End(Side::Left, fault) => JobError::Left { end: self.left.name(), fault },
+            Stop::End(Side::Right, fault) => JobError::Right { end: self.right.name(), fault },
+            Stop::State(error) => JobError::State(error),
+        }
+    }
+}
+
+/// Mailboxes that lanes take one after the other.
+struct Queue {
+    todo: Mutex<VecDeque<Work>>,
+    done: Mutex<Vec<MailboxOutcome>>,
+    /// Why nothing more is to be begun.
+    stop: Mutex<Option<Stop>>,
+}
+
+impl Queue {
+    fn new(works: Vec<Work>) -> Self {
+        Self { todo: Mutex::new(works.into()), done: Mutex::default(), stop: Mutex::default() }
+    }
+
+    fn len(&self) -> usize {
+        self.todo.lock().len()
+    }
+
+    fn next(&self) -> Option<Work> {
+        let stopped = self.stop.lock().is_some();
+        if stopped { None } else { self.todo.lock().pop_front() }
+    }
+
+    async fn empty<L: End, R: End>(&self, lane: &mut Lane<'_, L, R>, context: &Context<'_>) {
+        while let Some(work) = self.next() {
+            let (outcome, stop) = run_mailbox(lane, context, work).await;
+            context.observer.see(Progress::Finished { mailbox: &outcome.path().left });
+            self.done.lock().push(outcome);
+            if let Some(stop) = stop {
+                self.stop.lock().get_or_insert(stop);
+            }
+        }
+    }
+}
+
+/// Messages and bytes on the left, as far as it says.
+fn sizes(works: &[Work]) -> (u64, Option<u64>) {
+    let statuses = || works.iter().filter_map(|work| work.status.left);
+    let messages = statuses().map(|status| u64::from(status.messages)).sum();
+    (messages, statuses().map(|status| status.size).sum())
+}
+
+/// Whether it concerns more than one mailbox.
+fn is_fatal(stop: &Stop) -> bool {
+    match stop {
+        Stop::State(_) => true,
+        Stop::End(_, fault) => {
+            matches!(fault.kind, FaultKind::Access | FaultKind::Disk | FaultKind::Full)
+        }
+    }
 }

@@ -10,10 +10,11 @@ pub mod ends;
 mod identity;
 mod job;
 mod name;
-pub mod plan;
+mod plan;
 mod policy;
 mod progress;
 mod report;
+mod sides;
 mod snapshot;
 mod state;
 
@@ -23,10 +24,11 @@ pub use self::{
     job::{Job, JobError, Survey, SurveyedMailbox},
     name::{MailboxPath, RawName},
     policy::{
-        Deletes, Direction, Gone, Limits, Mapping, MarkedDeleted, Policy, Selection, Twins, Verify,
+        Deletes, Direction, Gone, Guards, Limits, Mapping, MarkedDeleted, Policy, Selection, Twins,
+        Verify,
     },
     progress::{Observer, Progress},
-    report::{Counts, FailedMessage, MailboxReport, Report, Outcome, Warning},
+    report::{Counts, FailedMessage, MailboxReport, Outcome, Report, Warning},
     snapshot::{
         Flags, Holdable, InternalDate, Keyword, Mailbox, Mark, Message, Overview, Quota,
         SpecialUse, Status, SystemFlag, Uid,

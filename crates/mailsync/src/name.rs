@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_path_is_read_as_it_is_shown() {
-        for parts in [vec!["INBOX"], vec!["a/b", "c\\d"], vec![" lead", "trail ", "."], vec!["ä"]] {
+        for parts in [vec!["INBOX"], vec!["a/b", "c\\d"], vec![" lead", "trail ", "."], vec!["ä"]]
+        {
             let path = MailboxPath::new(parts);
             assert_eq!(path.to_string().parse(), Ok(path));
         }

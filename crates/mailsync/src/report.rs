@@ -30,6 +30,22 @@ pub struct Report {
     pub took: Duration,
 }
 
+impl Report {
+    /// The outcome that follows from all else.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let mailboxes = || self.mailboxes.iter();
+        if self.failure.is_some() || mailboxes().any(|mailbox| mailbox.failure.is_some()) {
+            return Outcome::Failed;
+        }
+        let told = |m: &MailboxReport| !m.warnings.is_empty() || m.counts.failed > 0;
+        if self.warnings.is_empty() && !mailboxes().any(told) {
+            Outcome::Complete
+        } else {
+            Outcome::CompleteWithWarnings
+        }
+    }
+}
+
 /// The outcome in a word.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,6 +85,25 @@ pub struct Counts {
     pub deleted: u64,
     /// Not deleted in this run because of a guard.
     pub held: u64,
+}
+
+impl Counts {
+    pub(crate) fn plus(self, other: &Self) -> Self {
+        Self {
+            left: self.left + other.left,
+            right: self.right + other.right,
+            copied: self.copied + other.copied,
+            copied_bytes: self.copied_bytes + other.copied_bytes,
+            adopted: self.adopted + other.adopted,
+            known: self.known + other.known,
+            skipped: self.skipped + other.skipped,
+            failed: self.failed + other.failed,
+            gone: self.gone + other.gone,
+            flagged: self.flagged + other.flagged,
+            deleted: self.deleted + other.deleted,
+            held: self.held + other.held,
+        }
+    }
 }
 
 /// What became of a mailbox.

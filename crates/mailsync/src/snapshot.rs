@@ -260,7 +260,8 @@ impl Flags {
     pub fn read<'f>(words: impl IntoIterator<Item = &'f str>) -> Self {
         let mut flags = Self::default();
         for word in words {
-            let system = SystemFlag::ALL.into_iter().find(|f| f.as_str().eq_ignore_ascii_case(word));
+            let system =
+                SystemFlag::ALL.into_iter().find(|f| f.as_str().eq_ignore_ascii_case(word));
             match system {
                 Some(flag) => flags.insert(flag),
                 None if word.eq_ignore_ascii_case("\\Recent") || word.is_empty() => {}
@@ -303,7 +304,7 @@ impl Flags {
     /// All flags as they stand on the wire.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let system = SystemFlag::ALL.into_iter().filter(|flag| self.contains(*flag));
-        system.map(SystemFlag::as_str).chain(self.keywords.iter().map(Keyword::as_str))
+        system.map(|flag| flag.as_str()).chain(self.keywords.iter().map(Keyword::as_str))
     }
 
     /// Those of both.
@@ -384,9 +385,12 @@ mod tests {
 
     #[test]
     fn keywords_that_differ_by_case_are_one_and_recent_is_nobodys() {
-        let flags = Flags::read(["\\Seen", "\\recent", "$MDNSent", "$mdnsent", "\\FLAGGED", "\\Foo"]);
+        let flags =
+            Flags::read(["\\Seen", "\\recent", "$MDNSent", "$mdnsent", "\\FLAGGED", "\\Foo"]);
         assert_eq!(flags.to_string(), "\\Flagged \\Seen $MDNSent \\Foo");
-        assert!(flags.difference(&Flags::read(["\\seen", "$MDNSENT", "\\Foo"])).keywords.is_empty());
+        assert!(
+            flags.difference(&Flags::read(["\\seen", "$MDNSENT", "\\Foo"])).keywords.is_empty()
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Fault, FaultKind};
-use crate::{BodyHash, Fingerprint, Fingerprinter, Uid};
+use crate::{BodyHash, Fingerprint, Fingerprinter, Uid, identity::BodyHasher};
 
 /// A whole message. The memory it takes is given back when it is dropped.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Bodies {
             announced,
             content,
             length: 0,
-            hash: blake3::Hasher::new(),
+            hash: BodyHasher::default(),
             fingerprint: Fingerprinter::default(),
             room,
         })
@@ -155,7 +155,7 @@ pub struct Incoming {
     announced: u64,
     content: Content,
     length: u64,
-    hash: blake3::Hasher,
+    hash: BodyHasher,
     fingerprint: Fingerprinter,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -171,7 +171,7 @@ impl Incoming {
         if self.length > self.announced {
             return Err(Fault::lost("a message came with more bytes than were announced"));
         }
-        self.hash.update(bytes);
+        self.hash.take(bytes);
         self.fingerprint.take(bytes);
         match &mut self.content {
             Content::Memory(memory) => memory.extend_from_slice(bytes),
@@ -185,7 +185,7 @@ impl Incoming {
             uid: self.uid,
             content: self.content,
             length: self.length,
-            hash: BodyHash::of(&self.hash),
+            hash: self.hash.finish(),
             fingerprint: self.fingerprint.finish(),
             _room: self.room,
         }

@@ -170,6 +170,8 @@ mod tests {
         for _ in 0..1000 {
             fingerprinter.take(&[b'x'; 4096]);
         }
-        assert!(fingerprinter.values.iter().map(Vec::len).sum::<usize>() <= 7 * (LONGEST_FIELD + 2));
+        assert!(
+            fingerprinter.values.iter().map(Vec::len).sum::<usize>() <= 7 * (LONGEST_FIELD + 2)
+        );
     }
 }

@@ -1,0 +1,484 @@
+//! Carries a plan out, in an order in which a crash at any point costs nothing: flags first, then what is
+//! known of messages, then copies, then deletes.
+//!
+//! Nothing here decides what is to be done.
+
+mod locate;
+mod pace;
+mod recover;
+mod writer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use self::writer::{Settled, Writer};
+pub(crate) use self::{pace::Pace, recover::recover};
+use crate::{
+    End, Fault, FaultKind, Flags, MailboxPath, Message, Observer, PairState, Policy, RawName,
+    Session, StateError, Twins, Uid,
+    ends::{Ask, Bodies, FlagChange, Room, Which},
+    job::{Lane, Look, Remembered, Stop, ghosts},
+    plan::{Facts, MessagePlan, RowId, Standing, find_twins, travelling},
+    report::{Counts, FailedMessage},
+    sides::{Both, Side},
+    snapshot::Told,
+    state::{Pairing, Single, record},
+};
+
+/// What all sessions of a job share.
+pub(crate) struct Context<'j> {
+    pub(crate) policy: &'j Policy,
+    pub(crate) state: &'j PairState,
+    pub(crate) observer: &'j dyn Observer,
+    pub(crate) pace: Pace,
+    failed: AtomicU64,
+}
+
+/// A mailbox on both ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) id: i64,
+    pub(crate) raw: Both<RawName>,
+    pub(crate) path: Both<MailboxPath>,
+}
+
+/// What was done in a mailbox in this run, over all attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) counts: Counts,
+    pub(crate) failed: Vec<FailedMessage>,
+    pub(crate) warnings: Vec<String>,
+    /// Messages of which the end does not say where it put them.
+    pub(crate) placeless: u64,
+    /// New messages on each end, with the flags that they should have.
+    placed: Both<BTreeMap<Uid, Flags>>,
+    /// Steps that were done; grows whenever something was.
+    pub(crate) steps: u64,
+}
+
+/// Why work on one end stopped.
+pub(crate) enum Broken {
+    End(Fault),
+    State(StateError),
+}
+
+impl<'j> Context<'j> {
+    pub(crate) fn new(
+        policy: &'j Policy,
+        state: &'j PairState,
+        observer: &'j dyn Observer,
+    ) -> Self {
+        let pace = Pace::new(&policy.limits);
+        Self { policy, state, observer, pace, failed: AtomicU64::new(0) }
+    }
+
+    fn count_failed(&self) -> Result<(), Fault> {
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        match self.policy.limits.max_failed {
+            Some(most) if failed > most => {
+                let said = format!("more than {most} messages were refused");
+                Err(Fault::new(FaultKind::Full, said))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Done {
+    fn copied(&mut self, messages: u64, bytes: u64) {
+        self.counts.copied += messages;
+        self.counts.copied_bytes += bytes;
+        self.steps += 1;
+    }
+
+    fn placed(&mut self, side: Side, uid: Uid, flags: Flags) {
+        self.placed.of_mut(side).insert(uid, flags);
+    }
+
+    fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+/// Carries out what was planned for a mailbox.
+pub(crate) async fn apply<L: End, R: End>(
+    lane: &mut Lane<'_, L, R>,
+    context: &Context<'_>,
+    mailbox: &Mailbox,
+    known: &Remembered,
+    look: &Look,
+    done: &mut Done,
+) -> Result<(), Stop> {
+    let mut act = Act { lane, context, mailbox, done };
+    for side in Side::BOTH {
+        act.remove_twins(side, look.twins.of(side)).await?;
+    }
+    act.store_flags(&look.plan).await?;
+    act.remember(look).await?;
+    for side in Side::BOTH {
+        act.copy(side, look).await?;
+    }
+    for side in Side::BOTH {
+        act.delete(side, known, look).await?;
+    }
+    for side in Side::BOTH {
+        act.settle_flags(side).await?;
+        act.sweep(side).await?;
+    }
+    Ok(())
+}
+
+struct Act<'a, 'e, 'j, L: End, R: End> {
+    lane: &'a mut Lane<'e, L, R>,
+    context: &'a Context<'j>,
+    mailbox: &'a Mailbox,
+    done: &'a mut Done,
+}
+
+impl<L: End, R: End> Act<'_, '_, '_, L, R> {
+    async fn remove_twins(&mut self, side: Side, twins: &[(Uid, bool)]) -> Result<(), Stop> {
+        let may = self.context.policy.twins == Twins::Remove;
+        let may = may && !twins.is_empty() && self.lane.abilities(side).await?.uidplus;
+        let ours: Vec<Uid> = twins.iter().filter(|(_, ours)| may && *ours).map(|t| t.0).collect();
+        if !ours.is_empty() {
+            self.lane.expunge(side, self.mailbox.raw.of(side), &ours).await?;
+        }
+        for (uid, _) in twins.iter().filter(|(uid, _)| !ours.contains(uid)) {
+            self.done.warn(format!("message {uid} is a second copy that was stored late"));
+        }
+        Ok(())
+    }
+
+    async fn store_flags(&mut self, plan: &MessagePlan) -> Result<(), Stop> {
+        for side in Side::BOTH {
+            self.store_on(side, plan.store.of(side)).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_on(
+        &mut self,
+        side: Side,
+        changes: &BTreeMap<FlagChange, Vec<Uid>>,
+    ) -> Result<(), Stop> {
+        for (change, uids) in changes {
+            let mut uids = uids.clone();
+            uids.sort_unstable();
+            self.lane.store(side, self.mailbox.raw.of(side), &uids, change).await?;
+            self.done.counts.flagged += count(uids.len());
+            self.done.steps += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is known now and needs no act on an end.
+    async fn remember(&mut self, look: &Look) -> Result<(), Stop> {
+        let plan = &look.plan;
+        self.done.counts.adopted += count(plan.adopt.len());
+        let by_uid = Both { left: by_uid(&look.seen.left), right: by_uid(&look.seen.right) };
+        let facts = |side: Side, uid: &Uid| {
+            let message = by_uid.of(side).get(uid);
+            message.map_or_else(Facts::default, |message| Facts {
+                fingerprint: message.fingerprint,
+                size: message.size,
+                body: message.body,
+            })
+        };
+        let adopted = plan.adopt.iter().map(|(left, right, flags)| Pairing {
+            uids: Both { left: Some(*left), right: Some(*right) },
+            flags: flags.clone(),
+            facts: facts(Side::Left, left),
+        });
+        let adopted: Vec<Pairing> = adopted.collect();
+        let single = |side: Side| {
+            let by_uid = &by_uid;
+            plan.single.of(side).iter().map(move |(uid, standing)| Single {
+                side,
+                uid: *uid,
+                flags: by_uid.of(side).get(uid).map(|m| m.flags.clone()).unwrap_or_default(),
+                facts: facts(side, uid),
+                standing: *standing,
+                said: (*standing == Standing::Failed).then(|| TOO_LARGE.to_owned()),
+            })
+        };
+        let singles: Vec<Single> = single(Side::Left).chain(single(Side::Right)).collect();
+        let (rebind, gone) = (plan.rebind.clone(), plan.gone.clone());
+        let (agree, forget) = (plan.agree.clone(), plan.forget.clone());
+        let mailbox = self.mailbox.id;
+        let validity =
+            Both { left: look.seen.left.uid_validity, right: look.seen.right.uid_validity };
+        let write = self.context.state.write(move |tx| {
+            record::set_validity(tx, mailbox, validity)?;
+            forget.iter().try_for_each(|row| record::forget(tx, *row))?;
+            // Two rows may exchange their UIDs, of which each can be there once.
+            let nowhere = Both::default();
+            rebind.iter().try_for_each(|(row, _)| record::set_uids(tx, *row, &nowhere, None))?;
+            rebind.iter().try_for_each(|(row, uids)| record::set_uids(tx, *row, uids, None))?;
+            let is_gone = Some(Standing::Gone);
+            gone.iter().try_for_each(|(row, uids)| record::set_uids(tx, *row, uids, is_gone))?;
+            agree.iter().try_for_each(|(row, flags)| record::set_flags(tx, *row, flags))?;
+            adopted.iter().try_for_each(|pairing| record::save_pairing(tx, mailbox, pairing))?;
+            singles.iter().try_for_each(|single| record::save_single(tx, mailbox, single))
+        });
+        write.await?;
+        self.tell_planned(plan);
+        Ok(())
+    }
+
+    fn tell_planned(&mut self, plan: &MessagePlan) {
+        for warning in &plan.warnings {
+            self.done.warn(warning.clone());
+        }
+        if !plan.not_kept.is_empty() {
+            self.done.warn(format!("flags that the other end does not keep: {}", plan.not_kept));
+        }
+        self.done.counts.held = plan.held;
+    }
+
+    /// Copies messages from one end to the other.
+    async fn copy(&mut self, from: Side, look: &Look) -> Result<(), Stop> {
+        let uids = look.plan.copy.of(from);
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let to = from.other();
+        let target = look.seen.of(to);
+        let messages = by_uid(look.seen.of(from));
+        let policy = self.context.policy;
+        let flags = |flags: &Flags| match from {
+            Side::Left => travelling(flags, policy),
+            Side::Right => flags.clone(),
+        };
+        let taken: BTreeSet<Uid> = target.messages.iter().map(|m| m.uid).collect();
+        let uid_next = look.marks.of(to).map_or(Uid::MIN, |mark| mark.uid_next);
+        let Self { lane, context, mailbox, done } = self;
+        let copying = Copying {
+            context,
+            mailbox,
+            uids,
+            messages: &messages,
+            travelling: &flags,
+            look,
+            uid_next,
+            taken,
+            to,
+        };
+        let at = |side: Side| move |fault| Stop::End(side, fault);
+        let (read, written) = match from {
+            Side::Left => {
+                let source = lane.left.session().await.map_err(at(from))?;
+                let target = lane.right.session().await.map_err(at(to))?;
+                let (read, written) = pour(source, target, copying, done).await;
+                (lane.left.keep(read), keep(&mut lane.right, written))
+            }
+            Side::Right => {
+                let source = lane.right.session().await.map_err(at(from))?;
+                let target = lane.left.session().await.map_err(at(to))?;
+                let (read, written) = pour(source, target, copying, done).await;
+                (lane.right.keep(read), keep(&mut lane.left, written))
+            }
+        };
+        // The reader also fails because nobody takes its messages any more.
+        match written {
+            Err(Broken::End(fault)) => return Err(Stop::End(to, fault)),
+            Err(Broken::State(error)) => return Err(Stop::State(error)),
+            Ok(()) => {}
+        }
+        read.map_err(at(from))
+    }
+
+    /// Removes messages that are gone on the other end, after they have been missing twice.
+    async fn delete(&mut self, side: Side, known: &Remembered, look: &Look) -> Result<(), Stop> {
+        let rows = look.plan.delete.of(side);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let abilities = self.lane.abilities(side).await?;
+        if !abilities.uidplus && !abilities.moves {
+            let said = "messages were not deleted: the end cannot remove some and leave others";
+            self.done.warn(said.to_owned());
+            return Ok(());
+        }
+        let rows = self.confirmed(side, rows, known).await?;
+        let uids: Vec<Uid> = rows.iter().map(|(_, uid)| *uid).collect();
+        let undo = &self.context.policy.mapping.undo;
+        let to = self.lane.create(side, undo, None).await?;
+        let (mailbox, moved_to, buried) = (self.mailbox.id, undo.clone(), uids.clone());
+        let bury = self.context.state.write(move |tx| {
+            buried.iter().try_for_each(|uid| record::bury(tx, mailbox, side, *uid, Some(&moved_to)))
+        });
+        bury.await?;
+        self.lane.relocate(side, self.mailbox.raw.of(side), &uids, &to).await?;
+        self.done.counts.deleted += count(uids.len());
+        self.done.steps += 1;
+        let forget = self
+            .context
+            .state
+            .write(move |tx| rows.iter().try_for_each(|(row, _)| record::forget(tx, *row)));
+        Ok(forget.await?)
+    }
+
+    /// Those of the rows that a second look by another connection finds gone too.
+    async fn confirmed(
+        &mut self,
+        side: Side,
+        rows: &[(RowId, Uid)],
+        known: &Remembered,
+    ) -> Result<Vec<(RowId, Uid)>, Stop> {
+        let other = side.other();
+        let listing = self.lane.list_anew(other, self.mailbox.raw.of(other)).await?;
+        let Told::All(messages) = listing.told else { return Ok(Vec::new()) };
+        let there: BTreeSet<Uid> = messages.into_iter().map(|message| message.uid).collect();
+        let back: BTreeSet<RowId> = (known.rows.iter())
+            .filter(|row| row.uids.of(other).is_some_and(|uid| there.contains(&uid)))
+            .map(|row| row.id)
+            .collect();
+        if !back.is_empty() {
+            let which = back.len();
+            self.done.warn(format!("{which} messages were missing at the first look alone"));
+        }
+        Ok(rows.iter().filter(|(row, _)| !back.contains(row)).copied().collect())
+    }
+
+    /// Looks whether new messages have the flags that they were stored with, and sets them where they have
+    /// not. What an end takes twice and does not keep it cannot keep.
+    async fn settle_flags(&mut self, side: Side) -> Result<(), Stop> {
+        let placed = std::mem::take(self.done.placed.of_mut(side));
+        let Some((first, _)) = placed.first_key_value() else { return Ok(()) };
+        let raw = self.mailbox.raw.of(side);
+        let ask = Ask { which: Which::From(*first), fingerprints: false };
+        let lacking = lacking(self.lane.list(side, raw, ask).await?.told, &placed);
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let mut changes: BTreeMap<FlagChange, Vec<Uid>> = BTreeMap::new();
+        for (uid, add) in lacking {
+            let change = FlagChange { add, remove: Flags::default() };
+            changes.entry(change).or_default().push(uid);
+        }
+        self.store_on(side, &changes).await?;
+        let unholdable = self::lacking(self.lane.list(side, raw, ask).await?.told, &placed);
+        if unholdable.is_empty() {
+            return Ok(());
+        }
+        let which = unholdable.iter().fold(Flags::default(), |all, (_, flags)| all.union(flags));
+        self.done.warn(format!("flags that the other end takes and does not keep: {which}"));
+        let mailbox = self.mailbox.id;
+        let write = self.context.state.write(move |tx| {
+            let mut each = unholdable.iter();
+            each.try_for_each(|(uid, flags)| record::set_unholdable(tx, mailbox, side, *uid, flags))
+        });
+        Ok(write.await?)
+    }
+
+    /// Looks once more for copies that were stored after we had given them up.
+    async fn sweep(&mut self, side: Side) -> Result<(), Stop> {
+        let mailbox = self.mailbox.id;
+        let read = self
+            .context
+            .state
+            .write(move |tx| Ok((record::intents(tx, mailbox)?, record::rows(tx, mailbox)?)));
+        let (intents, rows) = read.await?;
+        let mine = intents.iter().filter(|i| i.to == side && i.looked > 0);
+        let Some(first) = mine.clone().map(|intent| intent.uid_next).min() else { return Ok(()) };
+        let ask = Ask { which: Which::From(first), fingerprints: true };
+        let listing = self.lane.list(side, self.mailbox.raw.of(side), ask).await?;
+        let ghosts = ghosts(&intents, side, listing.uid_validity);
+        let known: BTreeSet<Uid> = rows.iter().filter_map(|row| *row.uids.of(side)).collect();
+        let Told::All(messages) = listing.told else { return Ok(()) };
+        let new = messages.iter().filter(|message| !known.contains(&message.uid));
+        let twins = find_twins(new, &ghosts);
+        self.remove_twins(side, &twins).await?;
+        let seen: Vec<(i64, bool)> = mine.map(|i| (i.id, i.looked >= LOOKS_FOR_TWINS)).collect();
+        let write = self.context.state.write(move |tx| {
+            seen.iter().try_for_each(|(intent, last)| match last {
+                true => record::close(tx, *intent),
+                false => record::looked(tx, *intent),
+            })
+        });
+        Ok(write.await?)
+    }
+}
+
+/// At the end of the run that missed it, and of the next.
+const LOOKS_FOR_TWINS: u32 = 2;
+
+const TOO_LARGE: &str = "the message is larger than the end takes";
+
+struct Copying<'c> {
+    context: &'c Context<'c>,
+    mailbox: &'c Mailbox,
+    uids: &'c [Uid],
+    messages: &'c BTreeMap<Uid, &'c Message>,
+    travelling: &'c (dyn Fn(&Flags) -> Flags + Sync),
+    look: &'c Look,
+    uid_next: Uid,
+    taken: BTreeSet<Uid>,
+    to: Side,
+}
+
+/// One stream of messages out of an end, and batches into the other.
+async fn pour<F: Session, T: Session>(
+    source: &mut F,
+    target: &mut T,
+    copying: Copying<'_>,
+    done: &mut Done,
+) -> (Result<(), Fault>, Result<(), Broken>) {
+    let Copying { context, mailbox, uids, messages, travelling, look, uid_next, taken, to } =
+        copying;
+    let limits = &context.policy.limits;
+    let (mut bodies, ready) = Bodies::new(Room::new(limits.memory, &limits.spill));
+    let seen = look.seen.of(to);
+    let writer = Writer {
+        to: target,
+        context,
+        mailbox,
+        side: to,
+        messages,
+        travelling,
+        holdable: &seen.holdable,
+        validity: seen.uid_validity,
+        uid_next,
+        taken,
+        done,
+        settled: Settled::default(),
+    };
+    let reading = async move {
+        let read = source.read(mailbox.raw.of(to.other()), uids, &mut bodies).await;
+        drop(bodies);
+        read
+    };
+    tokio::join!(reading, writer.run(ready))
+}
+
+fn keep<E: End>(
+    link: &mut crate::job::Link<'_, E>,
+    written: Result<(), Broken>,
+) -> Result<(), Broken> {
+    match written {
+        Err(Broken::End(fault)) => link.keep(Err(fault)).map_err(Broken::End),
+        written => written,
+    }
+}
+
+/// What flags messages lack that they should have.
+fn lacking(told: Told, wanted: &BTreeMap<Uid, Flags>) -> Vec<(Uid, Flags)> {
+    let (Told::All(messages) | Told::Changes { changed: messages, .. }) = told;
+    let lacks = messages.into_iter().filter_map(|message| {
+        let lacking = wanted.get(&message.uid)?.difference(&message.flags);
+        (!lacking.is_empty()).then_some((message.uid, lacking))
+    });
+    lacks.collect()
+}
+
+fn by_uid(seen: &crate::plan::Seen) -> BTreeMap<Uid, &Message> {
+    seen.messages.iter().map(|message| (message.uid, message)).collect()
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
