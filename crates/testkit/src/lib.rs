@@ -2,6 +2,7 @@
 //! Nothing here is part of the product, and nothing here installs anything on the host.
 
 pub mod certs;
+pub mod imap_server;
 pub mod mail_clients;
 pub mod peers;
 pub mod ports;

@@ -207,6 +207,16 @@ impl Wire {
         Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
+    /// What has come, as soon as anything has; nothing when the peer has closed.
+    ///
+    /// # Errors
+    /// `TimedOut`; what the kernel says.
+    pub fn read_some(&mut self) -> io::Result<Vec<u8>> {
+        let end = Instant::now() + self.deadline;
+        while self.buffer.is_empty() && self.fill(end)? {}
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     /// All bytes until the peer closes.
     ///
     /// # Errors

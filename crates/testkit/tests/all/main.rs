@@ -5,5 +5,6 @@ mod configured;
 mod cyrus;
 mod databases;
 mod dovecot;
+mod imap_server;
 mod processes;
 mod scripted;
