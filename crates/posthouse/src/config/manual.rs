@@ -1,4 +1,4 @@
-//! The manual says what is so: every word, key, route and link in it is looked after.
+//! The manual says what is so: every word, key, route, command, table and link in it is looked after.
 
 use std::{
     collections::HashMap,
@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{Parser, error::ErrorKind};
 use model::{Blame, Reason, Refusal};
 
 use super::{Mistakes, Purpose, Surroundings, Unusable, parse};
+use crate::cli::Cli;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -289,4 +291,85 @@ fn the_example_unit_lets_the_program_see_how_many_local_ports_there_are() {
     let unit = fs::read_to_string(root().join("examples/posthouse.service")).unwrap();
     // With ProcSubset=pid there is no /proc/sys, where transport reads it.
     assert!(unit.contains("\nProtectProc=") && !unit.contains("\nProcSubset=pid"), "{unit}");
+}
+
+/// The words of a command of ours, as a shell would hand them on; none if a line is another program's.
+fn command(segment: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut quote = None;
+    let mut word = String::new();
+    for c in segment.chars().chain([' ']) {
+        match quote {
+            Some(end) if c == end => quote = None,
+            Some(_) => word.push(c),
+            None if matches!(c, '\'' | '"') => quote = Some(c),
+            None if c.is_whitespace() => words.extend(Some(std::mem::take(&mut word))),
+            None => word.push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    let end = words.iter().position(|word| word.starts_with(['>', '<', '#', ')']));
+    words.truncate(end.unwrap_or(words.len()));
+    let mut words: &[String] = &words;
+    loop {
+        words = match words {
+            [sudo, user, _, rest @ ..] if sudo == "sudo" && user == "-u" => rest,
+            [before, rest @ ..] if matches!(before.as_str(), "$" | "sudo") => rest,
+            [program, ..] if program == "posthouse" => return Some(words.to_vec()),
+            _ => return None,
+        };
+    }
+}
+
+/// The lines that are typed into a shell.
+fn typed(text: &str) -> Vec<&str> {
+    let mut fence: Option<&str> = None;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("```"), fence) {
+            (Some(kind), None) => fence = Some(kind),
+            (Some(_), Some(_)) => fence = None,
+            (None, Some(kind)) if kind == "sh" || line.starts_with("$ ") => lines.push(line),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// The commands that `one|another` means, one by one; none where some of it is left out.
+fn each_of(code: &str) -> Vec<String> {
+    let several = code.split_whitespace().find(|word| word.contains('|'));
+    match several {
+        _ if code.contains('…') => Vec::new(),
+        Some(several) => several.split('|').map(|one| code.replace(several, one)).collect(),
+        None => vec![code.to_owned()],
+    }
+}
+
+#[test]
+fn every_command_that_is_shown_can_be_given() {
+    let mut shown = 0;
+    for (page, text) in pages() {
+        let page = page.display();
+        for segment in typed(&text).into_iter().flat_map(|line| line.split(['|', ';', '&'])) {
+            let Some(words) = command(segment) else { continue };
+            shown += 1;
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{page}: {segment}\n{error}");
+            }
+        }
+        for code in prose(&text).split('`').skip(1).step_by(2).flat_map(each_of) {
+            let Some(words) = command(&code).filter(|words| words.len() > 1) else { continue };
+            shown += 1;
+            let Err(error) = Cli::try_parse_from(words) else { continue };
+            // It may be named without all that it needs.
+            let named = [
+                ErrorKind::DisplayHelp,
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                ErrorKind::MissingRequiredArgument,
+            ];
+            assert!(named.contains(&error.kind()), "{page}: {code}\n{error}");
+        }
+    }
+    assert!(shown > 80, "{shown} commands");
 }
