@@ -138,6 +138,8 @@ fn no_mistake_of_writing_shows_a_secret() {
         "[[directory]]\nheaders = [\n  \"Authorization: Bearer hunter2",
         "[[directory]]\ntoken = [\n  \"hunter2=\",\n  hunter2",
         "[[directory]]\ntoken = hunter2",
+        // Not where it belongs.
+        "[[directory]]\nsource = \"http\"\nurl = \"https://posthouse:hunter2@10.0.0.2/\"",
         // Keys that nobody has.
         "pasword = \"hunter2\"",
         "[[directory]]\nsource = \"http\"\ntokn = \"hunter2\"",

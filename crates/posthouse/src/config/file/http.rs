@@ -51,6 +51,10 @@ words! {
 
 impl Read for Url {
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Self> {
+        // Some write `NAME:PASSWORD@` before a host, which is a mistake here.
+        if matches!(value.get_ref(), DeValue::String(text) if text.contains('@')) {
+            reader.hide(value);
+        }
         reader.parsed(value, "an address to ask", str::parse)
     }
 }
