@@ -11,7 +11,7 @@ use nix::{sys::signal::Signal, unistd::Uid};
 use serde_json::Value;
 use testkit::wait;
 
-use crate::program::{Daemon, PATIENCE, Place, line};
+use crate::program::{Daemon, Done, PATIENCE, Place, line};
 
 fn connect(place: &Place) -> TcpStream {
     let client = TcpStream::connect(place.imap).unwrap();
@@ -281,6 +281,31 @@ fn a_daemon_looks_up_exports_and_takes_names_as_they_are_typed() {
     daemon.wait_for("act=session-kick");
     assert!(daemon.log().contains("user=anna kicked=0"), "{}", daemon.log());
     assert_eq!(place.run(&["session", "list", "--user", " "]).status, Some(1));
+}
+
+#[test]
+fn who_loses_his_row_is_asked_of_other_sources_with_a_daemon_and_without() {
+    let place = Place::new();
+    place.add(
+        "[[directory]]\nsource = \"table\"\n[[directory]]\nsource = \"static\"\nbackend = \"b\"\n",
+    );
+    let moves = |refused: Done| {
+        assert_eq!(refused.status, Some(1), "{refused:?}");
+        assert!(refused.err.contains("is looked for at"), "{refused:?}");
+        assert!(refused.err.contains("--mail-is-already-there"), "{refused:?}");
+    };
+    let try_all = || {
+        moves(place.run(&["user", "place", "anna", "a"]));
+        place.run(&["user", "place", "anna", "a", "--mail-is-already-there"]).good();
+        moves(place.run(&["user", "remove", "anna"]));
+        moves(place.run(&["user", "rename", "anna", "anne"]));
+        place.run(&["user", "rename", "anna", "anne", "--mail-is-already-there"]).good();
+        place.run(&["user", "remove", "anne", "--mail-is-already-there"]).good();
+        assert_eq!(place.run(&["user", "list"]).good().out, "");
+    };
+    try_all();
+    let _daemon = place.serve();
+    try_all();
 }
 
 #[test]
