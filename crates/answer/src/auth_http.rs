@@ -104,8 +104,8 @@ async fn decide(question: &Question, shared: &Shared) -> Result<Answer, Refused>
     let route = match verdict {
         Ok(Verdict::Admit(route)) => route,
         Ok(Verdict::Refused(refused)) => {
-            let (reason, wait, text) = (refused.reason, refused.wait, refused.text);
-            return Err(Refused { reason, wait, text, detail: String::new() });
+            let directory::Refused { reason, wait, text, detail } = refused;
+            return Err(Refused { reason, wait, text, detail: detail.unwrap_or_default() });
         }
         Ok(Verdict::Unknown) => return Err(Refused::new(Reason::UnknownUser, "")),
         Err(unavailable) => {

@@ -93,8 +93,8 @@ impl Chain {
                 },
                 Ok(Said::Unknown) => {}
                 Ok(Said::Refused { wait, text }) => {
-                    let reason = Reason::WrongPassword;
-                    return Ok(Known::Refused(Refused { reason, wait, text }));
+                    let refused = Refused { wait, text, ..Reason::WrongPassword.into() };
+                    return Ok(Known::Refused(refused));
                 }
                 Err(cannot) => {
                     let unavailable = link.unavailable(cannot);

@@ -40,6 +40,14 @@ pub struct Refused {
     pub wait: Option<Duration>,
     /// A source's own words.
     pub text: Option<Box<str>>,
+    /// What more there is to say of it, for the log alone.
+    pub detail: Option<String>,
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, wait: None, text: None, detail: None }
+    }
 }
 
 /// What a client has to prove by SCRAM that it knows.
@@ -91,6 +99,9 @@ pub enum OpenError {
         /// Why.
         problem: SourceProblem,
     },
+    /// What TLS towards the tokens' issuer needs cannot be used.
+    #[error("the issuer of tokens: {0}")]
+    Tokens(#[source] ClientTlsError),
 }
 
 /// Why a source cannot be used.
@@ -184,6 +195,9 @@ impl Directory {
         let has_verifiers = settings.chain.iter().any(|source| source.scram);
         let iterations = settings.passwords.scram_iterations;
         let decoys = has_verifiers.then(|| Decoys::open(&around.state, iterations)).transpose()?;
+        let judge =
+            Judge::open(settings.passwords, settings.tokens.as_ref(), settings.rules.clone())
+                .map_err(OpenError::Tokens)?;
         let chain = Chain::open(settings.chain, &around)?;
         let store = match chain.store() {
             Some(store) => Some(Arc::clone(store)),
@@ -220,7 +234,7 @@ impl Directory {
             backends,
             depends_on: chain.depends_on(),
             chain,
-            judge: Judge::new(settings.passwords),
+            judge,
             placement,
             holds: Holds::new(held.into_iter().flatten().filter_map(|held| held_before(&held))),
             decoys,
@@ -449,8 +463,7 @@ impl Directory {
             Known::Nobody => return Ok(Verdict::Unknown),
         };
         if found.disabled && proof.is_some() {
-            let refused = Refused { reason: Reason::UserDisabled, wait: None, text: None };
-            return Ok(Verdict::Refused(refused));
+            return Ok(Verdict::Refused(Reason::UserDisabled.into()));
         }
         let targets = match self.wanted(link, query, &found) {
             Some(wanted) => self.placed(link, wanted).await?,
@@ -460,9 +473,9 @@ impl Directory {
             Some(proof) if self.must_judge(link, proof, &targets) => {
                 match self.judge.judge(&query.user, &found, proof).await {
                     Ok(Judgement::Right) => true,
-                    Ok(Judgement::Wrong) => {
-                        let reason = Reason::WrongPassword;
-                        return Ok(Verdict::Refused(Refused { reason, wait: None, text: None }));
+                    Ok(Judgement::Wrong(detail)) => {
+                        let refused = Refused { detail, ..Reason::WrongPassword.into() };
+                        return Ok(Verdict::Refused(refused));
                     }
                     Err(cannot) => return Err(link.unavailable(cannot)),
                 }

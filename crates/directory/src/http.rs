@@ -36,8 +36,8 @@ use crate::sources::CannotSay;
 
 pub use self::url::{InvalidUrl, Url};
 
-/// The longest answer that is taken, in bytes, behind its head.
-const MAX_BODY: usize = 64 * 1024;
+/// The longest answer about a user that is taken, in bytes, behind its head.
+pub(crate) const MAX_ANSWER: usize = 64 * 1024;
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 /// Fields in the head of an answer, at most.
@@ -142,6 +142,8 @@ pub(crate) struct Answered {
 /// One server, and a few connections to it.
 pub(crate) struct Client {
     server: HttpServer,
+    /// The longest answer that is taken, in bytes, behind its head.
+    longest: usize,
     tls: Option<(ClientTls, ServerName<'static>)>,
     following: Once,
     host: HeaderValue,
@@ -170,11 +172,11 @@ enum Failure {
 }
 
 impl Client {
-    /// Prepares to ask a server; it is not spoken to yet.
+    /// Prepares to ask a server, of which no answer may be longer than so many bytes; it is not spoken to yet.
     ///
     /// # Errors
     /// [`ClientTlsError`] if the files that TLS needs cannot be used.
-    pub(crate) fn new(server: HttpServer) -> Result<Self, ClientTlsError> {
+    pub(crate) fn new(server: HttpServer, longest: usize) -> Result<Self, ClientTlsError> {
         let tls = match (&server.certificate, server.url.is_private()) {
             (_, false) => None,
             (None, true) => Some(ClientTls::new(&server.verify)?),
@@ -190,6 +192,7 @@ impl Client {
         Ok(Self {
             tls,
             host,
+            longest,
             addresses: Addresses::new(server.url.host().clone(), server.url.port()),
             sources: Sources::new(Vec::new(), PORTS),
             following: Once::new(),
@@ -245,15 +248,16 @@ impl Client {
         connection.sender.ready().await.map_err(failed)?;
         let response = connection.sender.send_request(request).await.map_err(failed)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+        let body = Limited::new(body, self.longest).collect().await.map_err(|error| {
             Failure::CannotSay(match error.downcast::<hyper::Error>() {
                 Ok(error) if !error.is_parse() => {
                     self.unavailable(format_args!("the answer broke off: {}", told(&error)))
                 }
                 Ok(error) => self.misconfigured(format_args!("the answer is none: {error}")),
-                Err(_) => {
-                    self.misconfigured(format_args!("the answer is longer than {MAX_BODY} bytes"))
-                }
+                Err(_) => self.misconfigured(format_args!(
+                    "the answer is longer than {} bytes",
+                    self.longest
+                )),
             })
         })?;
         if ask.keeping == Keeping::WhileIdle {

@@ -4,24 +4,28 @@
 
 use std::sync::OnceLock;
 
-use model::{CanonicalUser, Proof, Secret, StoredKey};
+use model::{CanonicalUser, Proof, Secret, StoredKey, Token, UserName};
 use proto::sasl::scram::Verifier;
+use transport::tls::ClientTlsError;
 
 use crate::{
+    Rules,
     passwords::{self, PasswordSettings, Passwords},
     sources::{CannotSay, Found},
+    tokens::{TokenSettings, TokenVerdict, Tokens},
 };
 
 /// Whether a proof is right.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Judgement {
     Right,
-    Wrong,
+    /// With what is wrong with it, where there is more to be said in the log.
+    Wrong(Option<String>),
 }
 
 impl From<bool> for Judgement {
     fn from(right: bool) -> Self {
-        if right { Self::Right } else { Self::Wrong }
+        if right { Self::Right } else { Self::Wrong(None) }
     }
 }
 
@@ -31,11 +35,20 @@ pub(crate) struct Judge {
     settings: PasswordSettings,
     /// Its threads start with the first stored hash that is met: many a site has none.
     passwords: OnceLock<Passwords>,
+    /// None where only back ends judge tokens.
+    tokens: Option<Tokens>,
+    rules: Rules,
 }
 
 impl Judge {
-    pub(crate) fn new(settings: PasswordSettings) -> Self {
-        Self { settings, passwords: OnceLock::new() }
+    /// Prepares to judge; `rules` say whether the user in a token is the one who logs in.
+    pub(crate) fn open(
+        settings: PasswordSettings,
+        tokens: Option<&TokenSettings>,
+        rules: Rules,
+    ) -> Result<Self, ClientTlsError> {
+        let tokens = tokens.map(Tokens::open).transpose()?;
+        Ok(Self { settings, passwords: OnceLock::new(), tokens, rules })
     }
 
     /// Judges a proof by what is known of the user.
@@ -50,13 +63,9 @@ impl Judge {
             Proof::Certificate => return Ok(Judgement::Right),
             // No source has judged that.
             Proof::Scram(key) => return self.proved(found, key),
-            _ if found.judged => return Ok(Judgement::Right),
+            Proof::Token(token) => return self.issued(user, token).await,
+            Proof::Password(_) if found.judged => return Ok(Judgement::Right),
             Proof::Password(password) => password,
-            Proof::Token(_) => {
-                let detail =
-                    "the back end judges no tokens, and nothing is set by which to judge them here";
-                return Err(CannotSay::misconfigured(detail));
-            }
         };
         match (&found.verifier, &found.secret) {
             (Some(stored), _) => self.hashed(user, stored, password).await,
@@ -81,8 +90,11 @@ impl Judge {
         Ok(read.verifier().cloned())
     }
 
-    /// Forgets whose password was right: of one user, or of all.
+    /// Forgets whose password or token was right: of one user, or of all.
     pub(crate) fn forget(&self, user: Option<&CanonicalUser>) {
+        if let Some(tokens) = &self.tokens {
+            tokens.forget(user);
+        }
         match (self.passwords.get(), user) {
             (Some(passwords), Some(user)) => passwords.forget(user),
             (Some(passwords), None) => passwords.forget_all(),
@@ -96,6 +108,22 @@ impl Judge {
         Ok(verifier.is_some_and(|verifier| verifier.has_key(key)).into())
     }
 
+    /// Whether a token was issued to the user who shows it.
+    async fn issued(&self, user: &CanonicalUser, token: &Token) -> Result<Judgement, CannotSay> {
+        let Some(tokens) = &self.tokens else {
+            let detail =
+                "a token has to be judged here, and there is no [tokens] that says by what";
+            return Err(CannotSay::misconfigured(detail));
+        };
+        let is_his =
+            |named: &UserName| self.rules.canonical(named).is_ok_and(|named| named == *user);
+        match tokens.check(user, token, is_his).await {
+            TokenVerdict::CannotSay(why) => Err(CannotSay::unavailable(why)),
+            TokenVerdict::Right => Ok(Judgement::Right),
+            TokenVerdict::Wrong(why) => Ok(Judgement::Wrong(Some(why))),
+        }
+    }
+
     async fn hashed(
         &self,
         user: &CanonicalUser,
@@ -104,7 +132,7 @@ impl Judge {
     ) -> Result<Judgement, CannotSay> {
         match self.passwords()?.check(user, stored, password).await {
             passwords::Verdict::Right => Ok(Judgement::Right),
-            passwords::Verdict::Wrong => Ok(Judgement::Wrong),
+            passwords::Verdict::Wrong => Ok(Judgement::Wrong(None)),
             passwords::Verdict::CannotSay(cannot) => Err(unusable(&cannot)),
         }
     }
@@ -148,7 +176,7 @@ mod tests {
 
     async fn judged(found: Found, proof: Proof) -> Result<Judgement, Reason> {
         let user = CanonicalUser::declare(UserName::new("bob").unwrap());
-        let judge = Judge::new(PasswordSettings::default());
+        let judge = Judge::open(PasswordSettings::default(), None, Rules::default()).unwrap();
         judge.judge(&user, &found, &proof).await.map_err(|cannot| cannot.reason)
     }
 
@@ -160,8 +188,8 @@ mod tests {
     async fn a_password_is_compared_with_the_one_that_is_known() {
         let known = || Found { secret: secret("right"), ..Found::default() };
         assert_eq!(judged(known(), password("right")).await, Ok(Judgement::Right));
-        assert_eq!(judged(known(), password("wrong")).await, Ok(Judgement::Wrong));
-        assert_eq!(judged(known(), password("")).await, Ok(Judgement::Wrong));
+        assert_eq!(judged(known(), password("wrong")).await, Ok(Judgement::Wrong(None)));
+        assert_eq!(judged(known(), password("")).await, Ok(Judgement::Wrong(None)));
     }
 
     #[tokio::test]
@@ -182,7 +210,9 @@ mod tests {
             assert_eq!(judged(found, password("")).await, Err(reason));
         }
         let token = Proof::Token(Token::new("t").unwrap());
-        assert_eq!(judged(Found::default(), token).await, Err(Reason::DirectoryMisconfigured));
+        // A source that has let somebody in without a password has not seen the token.
+        let let_in = Found { judged: true, ..Found::default() };
+        assert_eq!(judged(let_in, token).await, Err(Reason::DirectoryMisconfigured));
         let certificate = judged(Found::default(), Proof::Certificate).await;
         assert_eq!(certificate, Ok(Judgement::Right));
     }

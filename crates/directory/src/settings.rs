@@ -9,7 +9,7 @@ use model::BackendName;
 use crate::{
     CacheSettings, CdbSettings, FileFormat, FileSettings, HttpContract, HttpSettings, Keys,
     KnownBackend, LdapField, LdapSettings, Pools, RegexSettings, Rules, SqlSettings,
-    SqliteSettings, StaticSettings, passwords::PasswordSettings,
+    SqliteSettings, StaticSettings, passwords::PasswordSettings, tokens::TokenSettings,
 };
 
 /// All that the directory has to know, from the configuration.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// How passwords are checked here.
     pub passwords: PasswordSettings,
+    /// How tokens are; none where only back ends judge them.
+    pub tokens: Option<TokenSettings>,
 }
 
 /// One source of the chain.

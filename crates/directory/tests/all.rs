@@ -83,6 +83,7 @@ fn settings(state: &Path, chain: Vec<SourceSettings>) -> Settings {
         pools: Pools::default(),
         state: state.join("state"),
         passwords: PasswordSettings::default(),
+        tokens: None,
     }
 }
 

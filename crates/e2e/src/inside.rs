@@ -110,6 +110,7 @@ fn directory(backend: u16, state: &TempDir) -> directory::Settings {
             judges: true,
         }],
         passwords: PasswordSettings::default(),
+        tokens: None,
         pools: directory::Pools::default(),
         state: state.path().to_owned(),
     }

@@ -219,6 +219,13 @@ impl Talk {
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
+    /// Waits for so many bytes.
+    pub fn body(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let body = self.wire.read_exact(length)?;
+        self.remember(&body);
+        Ok(body)
+    }
+
     /// Waits until the other side closes.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let rest = self.wire.read_to_end()?;

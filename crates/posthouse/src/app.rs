@@ -318,6 +318,7 @@ pub(crate) fn directory_settings(config: &Config) -> Result<directory::Settings,
         pools: config.pools.clone(),
         state: config.state.clone(),
         passwords: config.passwords,
+        tokens: config.tokens.clone(),
     })
 }
 

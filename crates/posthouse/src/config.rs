@@ -19,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use ::directory::{KnownBackend, Pools, RuleSettings, SourceSettings, passwords::PasswordSettings};
+use ::directory::{
+    KnownBackend, Pools, RuleSettings, SourceSettings, passwords::PasswordSettings,
+    tokens::TokenSettings,
+};
 use backends::{BackendSettings, Deadlines, HealthSettings};
 use ipnet::IpNet;
 use model::{Mechanisms, Protocol};
@@ -74,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) answers: Vec<answer::Settings>,
     /// How stored passwords are checked here.
     pub(crate) passwords: PasswordSettings,
+    /// How tokens are; none where only back ends judge them.
+    pub(crate) tokens: Option<TokenSettings>,
 }
 
 /// What is logged.

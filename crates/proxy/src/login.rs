@@ -339,7 +339,8 @@ async fn way_in(
         let route = match directory.admit(query, &offered.proof, attempt.number).await {
             Ok(Verdict::Admit(route)) => route,
             Ok(Verdict::Refused(refused)) => {
-                log_refusal(visitor, Some(user), refused.reason, "", "");
+                let detail = refused.detail.as_deref().unwrap_or_default();
+                log_refusal(visitor, Some(user), refused.reason, "", detail);
                 return Err(refused.into());
             }
             Ok(Verdict::Unknown) => {

@@ -93,6 +93,7 @@ fn table_before(place: Option<PlaceBy>, others: Vec<SourceSettings>) -> Table {
         pools: Pools { pools: place.map(pool).into_iter().collect(), shares: Vec::new() },
         state: folder.path().to_owned(),
         passwords: directory::passwords::PasswordSettings::default(),
+        tokens: None,
     })
     .unwrap();
     let users = Users {

@@ -69,6 +69,11 @@ impl Url {
         text.strip_suffix(usual).unwrap_or(&text).to_owned()
     }
 
+    /// Path and query where nothing of them is about a user.
+    pub(crate) fn fixed_target(&self) -> String {
+        self.target.filled_with("")
+    }
+
     /// Path and query for a question.
     pub(crate) fn target(&self, query: &Query, key: &str) -> String {
         self.target.render(query, key, escaped)

@@ -13,7 +13,7 @@ use model::{Secret, Token};
 use super::{Answering, CannotSay, Question, Remote};
 use crate::{
     Backends, DependsOn, Placeholder, SourceProblem,
-    http::{Client, HttpServer, hidden},
+    http::{Client, HttpServer, MAX_ANSWER, hidden},
 };
 
 /// A server that is asked by HTTP.
@@ -88,7 +88,7 @@ impl Http {
         settings: &HttpSettings,
         backends: Arc<Backends>,
     ) -> Result<Self, SourceProblem> {
-        let client = Client::new(settings.server.clone())?;
+        let client = Client::new(settings.server.clone(), MAX_ANSWER)?;
         let token = settings.token.as_ref().and_then(|token| bearer(token.secret()));
         Ok(Self { client, token, contract: settings.contract, backends })
     }

@@ -16,6 +16,8 @@ pub struct ClaimRules {
     /// One of these must be among those for whom it is (`aud`). Empty if it may be for anybody: for introspection,
     /// where the issuer may leave it out. A JWT without it could have been given to any other service.
     pub audiences: Vec<String>,
+    /// All of these must be among its scopes (`scope`, or Microsoft's `scp`). Empty if none is needed.
+    pub scopes: Vec<String>,
     /// The claim that holds the user's name, such as `email`, `preferred_username` or `sub`.
     pub user: String,
     /// Whether `exp` must be there. A JWT without it would be good for ever; an issuer that is asked each time can
@@ -25,9 +27,16 @@ pub struct ClaimRules {
     pub leeway: u64,
 }
 
+/// Whose a token is, and until when, in seconds since 1970, if it says so.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Judged {
+    pub(super) user: UserName,
+    pub(super) until: Option<u64>,
+}
+
 impl ClaimRules {
-    /// Judges claims at a time, in seconds since 1970, and gives the user's name.
-    pub(super) fn judge(&self, claims: &Claims, now: u64) -> Result<UserName, Not> {
+    /// Judges claims at a time, in seconds since 1970.
+    pub(super) fn judge(&self, claims: &Claims, now: u64) -> Result<Judged, Not> {
         let wrong = |what: &str| Err(Not::Valid(what.to_owned()));
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
@@ -37,7 +46,8 @@ impl ClaimRules {
         if !self.audiences.is_empty() && !self.is_for_us(claims.get("aud")) {
             return wrong("it is for another service (`aud`)");
         }
-        match time(claims, "exp")? {
+        let until = time(claims, "exp")?;
+        match until {
             Some(until) if now >= until.saturating_add(self.leeway) => {
                 return wrong("it has expired (`exp`)");
             }
@@ -47,13 +57,19 @@ impl ClaimRules {
         if time(claims, "nbf")?.is_some_and(|from| from > now.saturating_add(self.leeway)) {
             return wrong("it is not valid yet (`nbf`)");
         }
+        if let Some(missing) = self.scopes.iter().find(|scope| !has_scope(claims, scope)) {
+            return Err(Not::Valid(format!("it lacks the scope `{missing}`")));
+        }
         if self.user == "email" && claims.get("email_verified") == Some(&Value::Bool(false)) {
             return wrong("its address has not been verified (`email_verified`)");
         }
         let Some(name) = claims.get(&self.user).and_then(Value::as_str) else {
             return Err(Not::Valid(format!("it names no user (`{}`)", self.user)));
         };
-        UserName::new(name).map_err(|problem| Not::Valid(format!("its user: {problem}")))
+        match UserName::new(name) {
+            Ok(user) => Ok(Judged { user, until }),
+            Err(problem) => Err(Not::Valid(format!("its user: {problem}"))),
+        }
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {
@@ -66,6 +82,16 @@ impl ClaimRules {
             None => false,
         }
     }
+}
+
+/// Whether a scope was granted: in a text with spaces (RFC 8693 section 4.2), or in a list.
+fn has_scope(claims: &Claims, scope: &str) -> bool {
+    let granted = |claim: &str| match claims.get(claim) {
+        Some(Value::String(text)) => text.split(' ').any(|one| one == scope),
+        Some(Value::Array(all)) => all.iter().any(|one| one.as_str() == Some(scope)),
+        _ => false,
+    };
+    granted("scope") || granted("scp")
 }
 
 /// Reads a NumericDate: seconds since 1970, which may have a fraction.
@@ -93,6 +119,7 @@ mod tests {
         ClaimRules {
             issuer: Some("https://id.example.org".to_owned()),
             audiences: vec!["mail".to_owned(), "imap".to_owned()],
+            scopes: Vec::new(),
             user: "email".to_owned(),
             must_expire: true,
             leeway: 60,
@@ -112,7 +139,7 @@ mod tests {
                 claims.insert(name.clone(), value.clone());
             }
         }
-        rules.judge(claims, NOW).map(|user| user.to_string())
+        rules.judge(claims, NOW).map(|judged| judged.user.to_string())
     }
 
     #[test]
@@ -168,5 +195,28 @@ mod tests {
         let left_out = json!({"iss": null, "aud": null, "exp": null, "nbf": null});
         assert_eq!(judge(&rules, left_out), Ok("4711".to_owned()));
         assert!(judge(&rules, json!({"exp": NOW - 60})).is_err());
+    }
+
+    #[test]
+    fn a_scope_is_a_word_of_a_list_however_that_is_written() {
+        let rules = ClaimRules { scopes: vec!["imap".into(), "a:b".into()], ..rules() };
+        for changes in [
+            json!({"scope": "openid imap a:b"}),
+            json!({"scope": ["a:b", "imap"]}),
+            json!({"scp": "imap a:b"}),
+            json!({"scp": ["imap"], "scope": "a:b"}),
+        ] {
+            assert!(judge(&rules, changes.clone()).is_ok(), "{changes}");
+        }
+        for changes in [
+            json!({}),
+            json!({"scope": "imap"}),
+            json!({"scope": "imaps a:b"}),
+            json!({"scope": "imap,a:b"}),
+            json!({"scope": {"imap": true, "a:b": true}}),
+            json!({"scope": [["imap", "a:b"]]}),
+        ] {
+            assert!(matches!(judge(&rules, changes.clone()), Err(Not::Valid(_))), "{changes}");
+        }
     }
 }

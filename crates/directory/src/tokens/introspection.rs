@@ -1,6 +1,6 @@
 //! Asks the issuer of an opaque token what it is (RFC 7662).
 //!
-//! Nothing here remembers an answer: a token that was revoked is refused at once.
+//! Nothing here remembers an answer.
 
 use model::Token;
 use serde_json::Value;
@@ -30,12 +30,19 @@ fn unreadable() -> Not {
     Not::Known("the issuer's answer to introspection cannot be read".to_owned())
 }
 
-/// The form's two fields, with all but unreserved characters escaped.
+/// The form's two fields.
 fn form(token: &Token) -> Zeroizing<String> {
     let token = token.secret().reveal();
     let mut form = Zeroizing::new(String::with_capacity(64 + 3 * token.len()));
     form.push_str("token=");
-    for byte in token {
+    escape(token, &mut form);
+    form.push_str("&token_type_hint=access_token");
+    form
+}
+
+/// Adds a value to a form (RFC 6749 appendix B), with all but unreserved characters escaped.
+pub(super) fn escape(value: &[u8], form: &mut String) {
+    for byte in value {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
             form.push(char::from(*byte));
         } else {
@@ -45,8 +52,6 @@ fn form(token: &Token) -> Zeroizing<String> {
             }
         }
     }
-    form.push_str("&token_type_hint=access_token");
-    form
 }
 
 #[cfg(test)]

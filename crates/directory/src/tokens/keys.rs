@@ -4,7 +4,7 @@
 //! Nothing here takes a token without a signature, or one made by a secret that both sides know: whoever has the
 //! public key could make the latter.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -15,10 +15,14 @@ use tokio::sync::Mutex;
 
 use super::{Claims, Fetch, MAX_DOCUMENT, Not, Wanted};
 
+/// However often keys are to be fetched anew, so much time is between.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
 /// When keys are fetched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyTimes {
-    /// After this they are fetched anew. One hour: a key that its owner has withdrawn is believed no longer.
+    /// After this they are fetched anew, whoever logs in. One hour: a key that its owner has withdrawn is believed no
+    /// longer.
     pub refresh: Duration,
     /// Never more often than this, whatever tokens name. 30 s: anybody can make a token with an unknown key.
     pub pause: Duration,
@@ -34,8 +38,17 @@ impl Default for KeyTimes {
     }
 }
 
+/// An issuer's keys. They are fetched in tasks of their own: no token has to wait for new ones as long as there is a
+/// key for it, and whoever gives up waiting does not spoil it for others.
 pub(super) struct Keys {
+    shared: Arc<Shared>,
+    /// Whether they are fetched anew from time to time.
+    renewing: Once,
+}
+
+struct Shared {
     times: KeyTimes,
+    source: Arc<dyn Fetch>,
     held: ArcSwapOption<Held>,
     /// Held by whoever fetches, so that all others wait for the same answer.
     tried: Mutex<Option<Tried>>,
@@ -53,17 +66,13 @@ struct Tried {
 }
 
 impl Keys {
-    pub(super) fn new(times: KeyTimes) -> Self {
-        Self { times, held: ArcSwapOption::empty(), tried: Mutex::new(None) }
+    pub(super) fn new(times: KeyTimes, source: Arc<dyn Fetch>) -> Self {
+        let (held, tried) = (ArcSwapOption::empty(), Mutex::new(None));
+        Self { shared: Arc::new(Shared { times, source, held, tried }), renewing: Once::new() }
     }
 
-    /// The claims of a token, if its signature is right.
-    pub(super) async fn verify(
-        &self,
-        source: &dyn Fetch,
-        token: &Token,
-        now: Instant,
-    ) -> Result<Claims, Not> {
+    /// The claims of a token, if its signature is right. It has to be called within a tokio runtime.
+    pub(super) async fn verify(&self, token: &Token, now: Instant) -> Result<Claims, Not> {
         let bytes = token.secret().reveal();
         let header = jsonwebtoken::decode_header(bytes).map_err(|_| {
             Not::Valid("it is no JWT, or has an algorithm that is not taken".into())
@@ -75,7 +84,7 @@ impl Keys {
         if header.crit.is_some() {
             return Err(Not::Valid("it has critical extensions".to_owned()));
         }
-        let key = self.key(source, &header, now).await?;
+        let key = self.key(&header, now).await?;
         let mut validation = Validation::new(header.alg);
         // The claims are judged by our own rules.
         validation.required_spec_claims.clear();
@@ -88,41 +97,79 @@ impl Keys {
     }
 
     /// The key that a token names.
-    async fn key(
-        &self,
-        source: &dyn Fetch,
-        header: &Header,
-        now: Instant,
-    ) -> Result<DecodingKey, Not> {
-        if let Some(held) = self.held_until(self.times.refresh, now)
-            && let Some(key) = held.key(header)
-        {
+    async fn key(&self, header: &Header, now: Instant) -> Result<DecodingKey, Not> {
+        self.renewing.call_once(|| {
+            drop(tokio::spawn(renew(Arc::downgrade(&self.shared), self.shared.times)));
+        });
+        if let Some(key) = self.shared.key(header, now) {
             return Ok(key);
         }
+        let shared = Arc::clone(&self.shared);
+        let fetched = tokio::spawn(async move { shared.fetch_where_due(now).await }).await;
+        match (self.shared.key(header, now), fetched) {
+            (Some(key), _) => Ok(key),
+            (None, Ok(Ok(()))) => Err(Not::Valid("its issuer has no such key".to_owned())),
+            // It may be signed by a key that we could not fetch.
+            (None, Ok(Err(why))) => Err(Not::Known(format!("the issuer's keys: {why}"))),
+            (None, Err(lost)) => Err(Not::Known(format!("the issuer's keys: {lost}"))),
+        }
+    }
+}
+
+/// Fetches keys anew for as long as somebody needs them.
+async fn renew(shared: Weak<Shared>, times: KeyTimes) {
+    let mut wait = times.refresh;
+    loop {
+        tokio::time::sleep(wait.max(SHORTEST_WAIT)).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let now = Instant::now();
+        let age = shared.held.load().as_ref().map(|held| now.saturating_duration_since(held.since));
+        wait = match age.and_then(|age| times.refresh.checked_sub(age)) {
+            // A token has named a new one meanwhile.
+            Some(left) if !left.is_zero() => left,
+            _ => match shared.fetch_where_due(now).await {
+                Ok(()) => times.refresh,
+                Err(_) => times.pause,
+            },
+        };
+    }
+}
+
+impl Shared {
+    /// The key for a token, if it is held and may still be believed.
+    fn key(&self, header: &Header, now: Instant) -> Option<DecodingKey> {
+        let held = self.held.load();
+        let held = held.as_ref()?;
+        let counts = now.saturating_duration_since(held.since) < self.times.stale;
+        counts.then(|| held.key(header)).flatten()
+    }
+
+    /// Fetches the keys, unless that was tried a short time ago; what came of the last try.
+    async fn fetch_where_due(&self, now: Instant) -> Result<(), String> {
         let mut tried = self.tried.lock().await;
         let due = tried.as_ref().is_none_or(|tried| now >= tried.at + self.times.pause);
         if due {
-            let failed = self.fetch(source, now).await.err();
+            let had_failed = tried.as_ref().is_some_and(|tried| tried.failed.is_some());
+            let failed = self.fetch(now).await.err();
+            match &failed {
+                Some(why) if !had_failed => {
+                    tracing::warn!(%why, "the keys by which tokens are judged cannot be fetched");
+                }
+                None if had_failed => {
+                    tracing::info!("the keys by which tokens are judged can be fetched again");
+                }
+                _ => {}
+            }
             *tried = Some(Tried { at: now, failed });
         }
-        let failed = tried.as_ref().and_then(|tried| tried.failed.clone());
-        drop(tried);
-        let known = self.held_until(self.times.stale, now).and_then(|held| held.key(header));
-        match (known, failed) {
-            (Some(key), _) => Ok(key),
-            // It may be signed by a key that we could not fetch.
-            (None, Some(why)) => Err(Not::Known(format!("the issuer's keys: {why}"))),
-            (None, None) => Err(Not::Valid("its issuer has no such key".to_owned())),
+        match tried.as_ref().and_then(|tried| tried.failed.clone()) {
+            Some(why) => Err(why),
+            None => Ok(()),
         }
     }
 
-    fn held_until(&self, age: Duration, now: Instant) -> Option<Arc<Held>> {
-        let held = self.held.load_full();
-        held.filter(|held| now.saturating_duration_since(held.since) < age)
-    }
-
-    async fn fetch(&self, source: &dyn Fetch, now: Instant) -> Result<(), String> {
-        let document = source.fetch(Wanted::Keys).await?;
+    async fn fetch(&self, now: Instant) -> Result<(), String> {
+        let document = self.source.fetch(Wanted::Keys).await?;
         if document.len() > MAX_DOCUMENT {
             return Err("the document is too long".to_owned());
         }

@@ -15,9 +15,9 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use directory::tokens::{
-    ClaimRules, Fetch, Fetching, KeyTimes, Method, TokenVerdict, Tokens, Wanted,
+    ClaimRules, Fetch, Fetching, KeyTimes, Method, Remembering, TokenVerdict, Tokens, Wanted,
 };
-use model::{Token, UserName};
+use model::{CanonicalUser, Token, UserName};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -61,6 +61,7 @@ fn rules() -> ClaimRules {
     ClaimRules {
         issuer: Some("https://id.example.org".to_owned()),
         audiences: vec!["mail".to_owned()],
+        scopes: Vec::new(),
         user: "email".to_owned(),
         must_expire: true,
         leeway: 60,
@@ -81,16 +82,23 @@ fn token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) ->
     Token::new(format!("{said}.{}", b64(signature))).unwrap()
 }
 
-fn check(tokens: &Tokens, token: &Token) -> TokenVerdict {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let is_ann = |user: &UserName| user.as_str().eq_ignore_ascii_case("ANN@example.org");
-    let check = tokens.check(token, is_ann);
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, pin!(check)).await.unwrap() })
+fn ann() -> CanonicalUser {
+    CanonicalUser::declare(UserName::new("ann@example.org").unwrap())
 }
 
-fn right() -> TokenVerdict {
-    TokenVerdict::Right(UserName::new("ann@example.org").unwrap())
+async fn checked(tokens: &Tokens, token: &Token) -> TokenVerdict {
+    let is_ann = |user: &UserName| user.as_str().eq_ignore_ascii_case("ANN@example.org");
+    let ann = ann();
+    tokio::time::timeout(DEADLINE, pin!(tokens.check(&ann, token, is_ann))).await.unwrap()
 }
+
+fn check(tokens: &Tokens, token: &Token) -> TokenVerdict {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(checked(tokens, token))
+}
+
+/// Nothing is remembered: each token is judged each time.
+const NOTHING: Remembering = Remembering { time: Duration::ZERO, most: 0 };
 
 fn wrong(verdict: &TokenVerdict) -> bool {
     matches!(verdict, TokenVerdict::Wrong(_))
@@ -117,7 +125,7 @@ impl Ec {
 }
 
 fn by_keys(issuer: &Arc<Issuer>, times: KeyTimes) -> Tokens {
-    Tokens::new(rules(), Method::Keys(times), Arc::clone(issuer) as Arc<dyn Fetch>)
+    Tokens::new(rules(), Method::Keys(times), NOTHING, Arc::clone(issuer) as Arc<dyn Fetch>)
 }
 
 #[test]
@@ -150,7 +158,7 @@ fn a_token_of_each_kind_of_key_is_right_and_one_with_a_changed_byte_is_not() {
         token(&header("RS256", "rsa"), &claims(), by_rsa(&RSA_PKCS1_SHA256)),
         token(&header("PS256", "rsa"), &claims(), by_rsa(&RSA_PSS_SHA256)),
     ] {
-        assert_eq!(check(&tokens, &good), right());
+        assert_eq!(check(&tokens, &good), TokenVerdict::Right);
         let text = good.secret().reveal();
         for place in (0..text.len()).step_by(7) {
             let mut changed = text.to_vec();
@@ -226,7 +234,7 @@ fn a_new_key_is_fetched_when_a_token_names_it_but_not_for_every_token() {
     let issuer = Issuer::saying(&json!({"keys": [old.jwk("old")]}));
     let asked = || issuer.asked.load(Ordering::Relaxed);
     let patient = by_keys(&issuer, KeyTimes::default());
-    assert_eq!(check(&patient, &old.token("old", &claims())), right());
+    assert_eq!(check(&patient, &old.token("old", &claims())), TokenVerdict::Right);
     issuer.say(&json!({"keys": [old.jwk("old"), new.jwk("new")]}));
     for _ in 0..10 {
         // It was fetched a moment ago.
@@ -234,8 +242,8 @@ fn a_new_key_is_fetched_when_a_token_names_it_but_not_for_every_token() {
     }
     assert_eq!(asked(), 1);
     let eager = by_keys(&issuer, KeyTimes { pause: Duration::ZERO, ..KeyTimes::default() });
-    assert_eq!(check(&eager, &new.token("new", &claims())), right());
-    assert_eq!(check(&eager, &old.token("old", &claims())), right());
+    assert_eq!(check(&eager, &new.token("new", &claims())), TokenVerdict::Right);
+    assert_eq!(check(&eager, &old.token("old", &claims())), TokenVerdict::Right);
     assert_eq!(asked(), 2);
 }
 
@@ -243,15 +251,15 @@ fn a_new_key_is_fetched_when_a_token_names_it_but_not_for_every_token() {
 fn an_issuer_that_is_away_cannot_say_and_its_known_keys_go_on() {
     let ec = Ec::new();
     let issuer = Arc::new(Issuer::default());
-    let times = KeyTimes { refresh: Duration::ZERO, pause: Duration::ZERO, ..KeyTimes::default() };
+    let times = KeyTimes { pause: Duration::ZERO, ..KeyTimes::default() };
     let tokens = by_keys(&issuer, times);
     let good = ec.token("ec", &claims());
     let away = TokenVerdict::CannotSay("the issuer's keys: it is away".to_owned());
     assert_eq!(check(&tokens, &good), away);
     issuer.say(&json!({"keys": [ec.jwk("ec")]}));
-    assert_eq!(check(&tokens, &good), right());
+    assert_eq!(check(&tokens, &good), TokenVerdict::Right);
     *issuer.says.lock() = None;
-    assert_eq!(check(&tokens, &good), right());
+    assert_eq!(check(&tokens, &good), TokenVerdict::Right);
     assert_eq!(check(&tokens, &Ec::new().token("another", &claims())), away);
     *issuer.says.lock() = Some("nonsense".to_owned());
     assert!(matches!(check(&tokens, &Ec::new().token("x", &claims())), TokenVerdict::CannotSay(_)));
@@ -265,12 +273,12 @@ fn an_opaque_token_is_what_its_issuer_says() {
     let issuer = Arc::new(Issuer::default());
     let rules = ClaimRules { issuer: None, must_expire: false, ..rules() };
     let source = Arc::clone(&issuer) as Arc<dyn Fetch>;
-    let tokens = Tokens::new(rules, Method::Introspection, source);
+    let tokens = Tokens::new(rules, Method::Introspection, NOTHING, source);
     let opaque = Token::new("ya29.a+b/c=").unwrap();
     assert!(matches!(check(&tokens, &opaque), TokenVerdict::CannotSay(_)));
     let active = json!({"active": true, "aud": "mail", "email": "ann@example.org"});
     issuer.say(&active);
-    assert_eq!(check(&tokens, &opaque), right());
+    assert_eq!(check(&tokens, &opaque), TokenVerdict::Right);
     for (document, is_wrong) in [
         (json!({"active": false}), true),
         (json!({"active": true, "aud": "shop", "email": "ann@example.org"}), true),
@@ -284,4 +292,71 @@ fn an_opaque_token_is_what_its_issuer_says() {
         assert_eq!(wrong(&verdict), is_wrong, "{document}");
         assert_eq!(matches!(verdict, TokenVerdict::CannotSay(_)), !is_wrong, "{document}");
     }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_anew_whoever_logs_in_and_a_withdrawn_one_counts_no_more() {
+    let (old, new) = (Ec::new(), Ec::new());
+    let issuer = Issuer::saying(&json!({"keys": [old.jwk("old")]}));
+    let times = KeyTimes {
+        refresh: Duration::from_millis(50),
+        pause: Duration::ZERO,
+        ..KeyTimes::default()
+    };
+    let tokens = by_keys(&issuer, times);
+    let by_old = old.token("old", &claims());
+    assert_eq!(checked(&tokens, &by_old).await, TokenVerdict::Right);
+    issuer.say(&json!({"keys": [new.jwk("new")]}));
+    let asked = || issuer.asked.load(Ordering::Relaxed);
+    let before = asked();
+    let fetched = async {
+        while asked() < before + 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, fetched).await.unwrap();
+    assert!(wrong(&checked(&tokens, &by_old).await));
+    assert_eq!(checked(&tokens, &new.token("new", &claims())).await, TokenVerdict::Right);
+    // Nobody is left who could need them.
+    drop(tokens);
+    let quiet = async {
+        loop {
+            let before = asked();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if asked() == before {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, quiet).await.unwrap();
+}
+
+#[test]
+fn a_token_that_was_right_is_not_asked_for_again_but_for_another_user_or_when_it_is_forgotten() {
+    let says = json!({"active": true, "aud": "mail", "email": "ann@example.org"});
+    let issuer = Issuer::saying(&says);
+    let rules = ClaimRules { issuer: None, must_expire: false, ..rules() };
+    let source = Arc::clone(&issuer) as Arc<dyn Fetch>;
+    let tokens = Tokens::new(rules, Method::Introspection, Remembering::default(), source);
+    let asked = || issuer.asked.load(Ordering::Relaxed);
+    let (one, other) = (Token::new("one").unwrap(), Token::new("other").unwrap());
+    for _ in 0..3 {
+        assert_eq!(check(&tokens, &one), TokenVerdict::Right);
+    }
+    assert_eq!(asked(), 1);
+    assert_eq!(check(&tokens, &other), TokenVerdict::Right);
+    assert_eq!(asked(), 2);
+    // What was right for her says nothing of him.
+    let bob = CanonicalUser::declare(UserName::new("bob@example.org").unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let is_bob = |user: &UserName| user.as_str() == "bob@example.org";
+    assert!(wrong(&runtime.block_on(tokens.check(&bob, &one, is_bob))));
+    assert_eq!(asked(), 3);
+    issuer.say(&json!({"active": false}));
+    assert_eq!(check(&tokens, &one), TokenVerdict::Right);
+    tokens.forget(Some(&ann()));
+    for _ in 0..2 {
+        assert!(wrong(&check(&tokens, &one)));
+    }
+    assert_eq!(asked(), 5);
 }

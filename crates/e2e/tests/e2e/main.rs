@@ -25,6 +25,7 @@ mod hung;
 mod identity;
 mod injection;
 mod introductions;
+mod issuer;
 mod lab;
 mod ldap;
 mod limits;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         loops::cases(),
         words::cases(),
         tokens::cases(),
+        issuer::cases(),
         introductions::cases(),
         failures::cases(),
         sources::cases(),

@@ -20,7 +20,7 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-const MECHANISMS: [&str; 2] = ["XOAUTH2", "OAUTHBEARER"];
+pub(crate) const MECHANISMS: [&str; 2] = ["XOAUTH2", "OAUTHBEARER"];
 
 /// What a back end says of a token that it does not take, in base64.
 fn challenge() -> String {
@@ -28,7 +28,7 @@ fn challenge() -> String {
 }
 
 /// What a client answers to that (RFC 7628 section 3.2.3; XOAUTH2 has an empty line).
-fn answer_to_challenge(mechanism: &str) -> &'static str {
+pub(crate) fn answer_to_challenge(mechanism: &str) -> &'static str {
     if mechanism == "XOAUTH2" { "" } else { "AQ==" }
 }
 
@@ -113,7 +113,7 @@ fn opened(imap: &Stub, pop3: &Stub) -> Door {
 }
 
 /// The message of a mechanism that carries a token, of this name.
-fn token_message(mechanism: &str, name: &str, token: &str) -> String {
+pub(crate) fn token_message(mechanism: &str, name: &str, token: &str) -> String {
     match mechanism {
         "XOAUTH2" => format!("user={name}\x01auth=Bearer {token}\x01\x01"),
         _ => format!("n,a={name},\x01auth=Bearer {token}\x01\x01"),

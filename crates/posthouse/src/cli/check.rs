@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use directory::{Dialect, RegexRules, SourceKind};
+use directory::{
+    Dialect, RegexRules, SourceKind,
+    tokens::{Issuer, TokenSettings},
+};
 use serde::Serialize;
 
 use super::{
@@ -26,6 +29,9 @@ struct Summary {
     backends: Vec<BackendLine>,
     pools: Vec<PoolLine>,
     directory: Vec<SourceLine>,
+    /// By what tokens are judged here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<String>,
     answers: Vec<AnswerLine>,
     warnings: Vec<Warning>,
 }
@@ -127,6 +133,7 @@ fn summary(config: &Config) -> Summary {
         backends: config.backends.iter().map(backend).collect(),
         pools: config.pools.pools.iter().map(pool).collect(),
         directory: config.sources.iter().map(source).collect(),
+        tokens: config.tokens.as_ref().map(tokens),
         answers: config.answers.iter().map(answer).collect(),
         warnings: Vec::new(),
     }
@@ -188,6 +195,16 @@ fn pool(pool: &directory::PoolSettings) -> PoolLine {
         policy: pool.policy.word(),
         backends: pool.members.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// By what tokens are judged here, and which of their claims names the user.
+fn tokens(tokens: &TokenSettings) -> String {
+    let by = match &tokens.issuer {
+        Issuer::Introspection { server, .. } => format!("asking {}", server.url.origin()),
+        Issuer::KeyFile(path, _) => format!("the keys in {}", path.display()),
+        Issuer::KeyServer(server, _) => format!("the keys of {}", server.url.origin()),
+    };
+    format!("judged by {by}; their user is `{}`", tokens.rules.user)
 }
 
 /// Whom it asks, and as whom. Never a password.
@@ -269,6 +286,8 @@ fn text(summary: &Summary) -> String {
          state        {}\n",
         summary.workers, summary.state,
     );
+    let tokens = summary.tokens.as_ref().map(|tokens| format!("tokens       {tokens}\n"));
+    let tokens = tokens.unwrap_or_default();
     let mut pools = String::new();
     if !summary.pools.is_empty() {
         let lines = summary.pools.iter().map(|line| {
@@ -278,5 +297,5 @@ fn text(summary: &Summary) -> String {
         pools = table(["POOL", "PLACE", "POLICY", "BEGINS WITH"], lines) + "\n";
     }
     let answers = answers(summary);
-    format!("{listeners}\n{backends}\n{pools}{sources}\n{answers}{connections}")
+    format!("{listeners}\n{backends}\n{pools}{sources}\n{answers}{connections}{tokens}")
 }

@@ -14,6 +14,8 @@ mod pool;
 mod secrets;
 mod source;
 mod stores;
+mod tokens;
+mod trust;
 
 use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
@@ -43,7 +45,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     pool::unused(&file.pools, &sources, reader);
     let answers = answer::answers(&file.answers, &backends, around.purpose, &mut taken, reader);
     between::passwords(file, &backends, &sources, reader);
-    between::tokens(file, &backends, reader);
+    between::tokens(file, &backends, &sources, reader);
     between::unforwardable(file, &backends, reader);
     between::scram(file, &sources, reader);
     between::loops(&backends, &listeners, reader);
@@ -74,6 +76,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
         sources,
         answers,
         passwords: passwords::passwords(&file.passwords, reader),
+        tokens: tokens::tokens(&file.tokens, around.purpose, reader),
     }
 }
 

@@ -7,6 +7,7 @@ mod ldap;
 mod pool;
 mod source;
 mod sql;
+mod tokens;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,6 +31,7 @@ pub(super) use self::{
         SourceShape, StaticSource, Verify,
     },
     sql::{SqlSource, SqlTlsMode, SqliteSource},
+    tokens::TokensTable,
 };
 
 table! {
@@ -52,6 +54,7 @@ table! {
         "pool" = pools: Named<Pool>,
         "names" = names: Names,
         "passwords" = passwords: Passwords,
+        "tokens" = tokens: TokensTable,
         "directory" = directory: Tables<Source>,
         "answer" = answers: Tables<Answer>,
     }

@@ -49,18 +49,25 @@ fn read_as_user(file: &File) -> impl Iterator<Item = (&At<PathBuf>, &'static str
     let backends = file.backends.value().into_iter().flat_map(|named| &named.0);
     let for_backends =
         backends.flat_map(|(_, backend)| [&backend.ca_file, &backend.certificate, &backend.key]);
+    let tokens = file.tokens.value();
+    let for_tokens =
+        tokens.into_iter().flat_map(|table| [&table.ca_file, &table.certificate, &table.key]);
+    let keys = tokens.map(|table| &table.jwks_file);
     let sources = file.directory.value().into_iter().flat_map(|tables| &tables.0);
     let shapes = sources.filter_map(|at| at.value.shape.as_ref());
     let (maps, later) =
         (shapes.clone().flat_map(SourceShape::files), shapes.flat_map(SourceShape::later_files));
     let asked = "its users could not be looked up";
     let renewed = "it would not be read again when it changes";
+    let judged = "no token could be judged";
     let needed = "posthouse would not start";
     let given = |then| move |field| Field::given(field).map(|at| (at, then));
     pairs
         .filter_map(given(renewed))
         .chain(for_backends.filter_map(given(needed)))
         .chain(maps.filter_map(given(needed)))
+        .chain(for_tokens.filter_map(given(needed)))
+        .chain(keys.into_iter().filter_map(given(judged)))
         .chain(later.filter_map(given(asked)))
 }
 

@@ -11,7 +11,7 @@ use super::{File, backend::Checked};
 use crate::config::{
     Listener,
     mistake::Mistake,
-    read::{At, Reader},
+    read::{At, Field, Reader},
 };
 
 /// The mechanisms that listeners offer, where they are named.
@@ -64,7 +64,7 @@ pub(super) fn scram(file: &File, sources: &[SourceSettings], reader: &mut Reader
 }
 
 /// Where the back end no longer looks at the client's own password, we must: some source has to know it.
-/// Who comes by certificate needs none, unless it is what we log in by.
+/// Who comes by certificate or token needs none, unless it is what we log in by.
 pub(super) fn passwords(
     file: &File,
     backends: &[Checked],
@@ -75,14 +75,16 @@ pub(super) fn passwords(
     if sources.is_empty() || sources.iter().any(knows_passwords) {
         return;
     }
-    let by_certificate = mechanisms(file).any(|at| at.value == Mechanism::External);
+    let judges_tokens = !file.tokens.is_absent();
+    let by_something_else = mechanisms(file)
+        .any(|at| at.value == Mechanism::External || judges_tokens && is_token(at.value));
     for backend in backends {
         let Some(span) = &backend.judged_here else { continue };
         let needed = backend
             .settings
             .as_ref()
             .is_some_and(|settings| matches!(settings.login, LoginMode::Password));
-        if by_certificate && !needed {
+        if by_something_else && !needed {
             continue;
         }
         let title = "no source of the directory knows passwords, so nobody could log in";
@@ -92,17 +94,51 @@ pub(super) fn passwords(
     }
 }
 
-/// A token can only be judged by whoever issued it, so it has to be forwarded.
-pub(super) fn tokens(file: &File, backends: &[Checked], reader: &mut Reader<'_>) {
-    let is_token = |mechanism| matches!(mechanism, Mechanism::XOAuth2 | Mechanism::OAuthBearer);
-    let Some(login) = backends.iter().find_map(|backend| backend.judged_here.as_ref()) else {
+/// Whether a mechanism carries a token.
+fn is_token(mechanism: Mechanism) -> bool {
+    matches!(mechanism, Mechanism::XOAuth2 | Mechanism::OAuthBearer)
+}
+
+/// A token has to be judged: by the back end that it is forwarded to, or here by what is set.
+pub(super) fn tokens(
+    file: &File,
+    backends: &[Checked],
+    sources: &[SourceSettings],
+    reader: &mut Reader<'_>,
+) {
+    let mut offered = mechanisms(file).filter(|at| is_token(at.value)).peekable();
+    let entered_by_us = backends.iter().find_map(|backend| backend.judged_here.as_ref());
+    let verifying = sources.iter().find(|source| source.verify);
+    if let Some(table) = file.tokens.given() {
+        let (title, help) = if offered.peek().is_none() {
+            let help = "write \"oauthbearer\" and \"xoauth2\" among the `mechanisms` of a listener";
+            ("no listener takes tokens", help)
+        } else if entered_by_us.is_none() && verifying.is_none() {
+            let help =
+                "write verify = \"directory\" in a source, or another login mode for a back end";
+            ("no token is judged here: all back ends are shown them", help)
+        } else {
+            return;
+        };
+        reader.note(Mistake::warning(&table.span, title).help(help));
         return;
-    };
-    for at in mechanisms(file).filter(|at| is_token(at.value)) {
-        let title = format!("`{}` is a token, which only a back end can judge", at.value.word());
-        let mistake =
-            Mistake::error(&at.span, title).help("all back ends need login = \"forward\"");
-        reader.note(mistake.other(login, "this one gets no tokens"));
+    }
+    if !matches!(file.tokens, Field::Absent) {
+        return;
+    }
+    for at in offered {
+        let title = format!(
+            "`{}` is a token, and nothing is set by which it could be judged",
+            at.value.word()
+        );
+        let mistake = Mistake::error(&at.span, title);
+        if let Some(login) = entered_by_us {
+            let help = "write [tokens], or login = \"forward\" for all back ends";
+            reader.note(mistake.help(help).other(login, "this one gets no tokens"));
+        } else if let Some(source) = verifying {
+            let help = format!("write [tokens], or leave `verify` of source `{}` out", source.name);
+            reader.note(mistake.help(help));
+        }
     }
 }
 

@@ -268,6 +268,7 @@ fn try_file(
         pools: Pools::default(),
         state: PathBuf::new(),
         passwords: PasswordSettings::default(),
+        tokens: None,
     };
     if let Err(error) = Directory::open(alone) {
         let text = error.to_string();

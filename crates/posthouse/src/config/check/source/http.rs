@@ -6,18 +6,17 @@ use ::directory::{
     HttpContract, HttpField, HttpMethod, HttpServer, HttpSettings, Placeholder, SourceKind, Url,
 };
 use model::Token;
-use transport::tls::{CertificateFiles, ClientTls, Verify};
 
 use super::super::{
-    listener::pair,
     refuse,
     secrets::{given_or_in_file, secret_file, warn_of_readers},
+    trust::{self, Trust},
 };
 use crate::config::{
     Purpose,
     file::{self, Contract, Method, header},
     mistake::Mistake,
-    read::{At, Listed, Reader},
+    read::{At, Reader},
 };
 
 pub(super) fn server(
@@ -42,7 +41,13 @@ pub(super) fn server(
     fields.extend(headers_file(table, purpose, reader));
     let url = table.url.given()?;
     asks_for_somebody(at, url, contract, reader);
-    let (verify, certificate) = tls(table, url, purpose, reader);
+    let trust = Trust {
+        ca_file: &table.ca_file,
+        pin_sha256: &table.pin_sha256,
+        certificate: &table.certificate,
+        key: &table.key,
+    };
+    let (verify, certificate) = trust::of_server(url, &trust, purpose, reader);
     let server = HttpServer { url: url.value.clone(), verify, certificate, fields };
     Some(SourceKind::Http(HttpSettings { server, token, contract }))
 }
@@ -137,47 +142,4 @@ fn headers_file(
         }
     }
     fields
-}
-
-fn tls(
-    table: &file::HttpSource,
-    url: &At<Url>,
-    purpose: Purpose,
-    reader: &mut Reader<'_>,
-) -> (Verify, Option<CertificateFiles>) {
-    if !url.value.is_private() {
-        refuse!(reader, table, [ca_file, pin_sha256, certificate, key], "the address has no TLS");
-        if !url.value.host().is_loopback() {
-            let title = "what is asked and answered crosses the network in clear, passwords too";
-            reader.note(Mistake::warning(&url.span, title).help("write https://, and set ca_file"));
-        }
-        return (Verify::Nothing, None);
-    }
-    let verify = match table.pin_sha256.given() {
-        Some(pins) => {
-            let because = "a pinned certificate is believed for itself, whoever signed it";
-            refuse!(reader, table, [ca_file], because);
-            if pins.value.0.is_empty() {
-                reader.note(Mistake::error(&pins.span, "no certificate fits an empty list"));
-            }
-            let Listed(pins) = &pins.value;
-            Verify::Pins(pins.iter().map(|pin| pin.value).collect())
-        }
-        None => Verify::Roots { file: table.ca_file.value().cloned() },
-    };
-    if let (true, Some(file)) = (purpose.reads_files(), table.ca_file.given())
-        && let Err(error) = ClientTls::new(&verify)
-    {
-        let title = format!("this file cannot be used: {error}");
-        reader.note(Mistake::error(&file.span, title));
-    }
-    let files = pair(&table.certificate, &table.key, reader);
-    if let (true, Some(files), Some(key)) = (purpose.reads_files(), &files, table.key.given()) {
-        if let Err(error) = files.check() {
-            let title = format!("this file cannot be used: {error}");
-            reader.note(Mistake::error(&key.span, title));
-        }
-        warn_of_readers(key, reader);
-    }
-    (verify, files)
 }
