@@ -125,28 +125,15 @@ fn with_arguments(name: &[u8], reader: &mut Reader<'_>) -> Option<Code> {
 }
 
 fn permanent_flags(reader: &mut Reader<'_>) -> Option<PermanentFlags> {
-    let mut permanent = PermanentFlags::default();
-    reader.list(|reader| match reader.atom()? {
-        b"\\*" => {
-            permanent.new_keywords = true;
-            Some(())
-        }
-        flag => {
-            permanent.flags.add_wire(flag);
-            Some(())
-        }
-    })?;
-    Some(permanent)
+    let words = reader.list(Reader::atom)?;
+    let new_keywords = words.contains(&&b"\\*"[..]);
+    let flags = Flags::from_wire(words.into_iter().filter(|word| *word != b"\\*"));
+    Some(PermanentFlags { flags, new_keywords })
 }
 
 /// Reads a list of flags.
 pub(super) fn flags(reader: &mut Reader<'_>) -> Option<Flags> {
-    let mut flags = Flags::new();
-    reader.list(|reader| {
-        flags.add_wire(reader.atom()?);
-        Some(())
-    })?;
-    Some(flags)
+    reader.list(Reader::atom).map(Flags::from_wire)
 }
 
 #[cfg(test)]

@@ -93,11 +93,9 @@ impl Reading {
 /// Reads an item's name, with what stands in brackets, in upper case.
 fn item_name(reader: &mut Reader<'_>) -> Option<Vec<u8>> {
     let mut name = reader.word()?;
-    while name.contains(&b'[') && !name.contains(&b']') {
+    if name.contains(&b'[') && !name.contains(&b']') {
         // Between the brackets stand spaces, and fields' names in parentheses.
-        let byte = reader.peek()?;
-        reader.byte(byte)?;
-        name.push(byte.to_ascii_uppercase());
+        name.extend(reader.through(b']')?.to_ascii_uppercase());
     }
     if let (Some(b']'), Some(b'<')) = (name.last(), reader.peek()) {
         name.extend(reader.word()?);

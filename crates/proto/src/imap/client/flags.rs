@@ -38,6 +38,12 @@ impl SystemFlag {
         }
     }
 
+    /// Reads it as it stands on the wire, in any case.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let is = |flag: &Self| flag.name().as_bytes().eq_ignore_ascii_case(bytes);
+        Self::ALL.into_iter().find(is)
+    }
+
     /// As it stands on the wire.
     pub const fn name(self) -> &'static str {
         match self {
@@ -109,16 +115,30 @@ impl Flags {
 
     /// By the bits of system flags ([`SystemFlag::bit`]) and keywords.
     pub fn from_parts(system: u8, keywords: impl IntoIterator<Item = Keyword>) -> Self {
-        let mut flags = Self { system, keywords: Vec::new() };
-        keywords.into_iter().for_each(|keyword| flags.add_keyword(keyword));
-        flags
+        let mut keywords: Vec<_> = keywords.into_iter().collect();
+        keywords.sort_unstable();
+        keywords.dedup();
+        Self { system, keywords }
+    }
+
+    /// Of words as they stand on the wire.
+    pub fn from_wire<'a>(words: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut system = 0;
+        let keywords = words.into_iter().filter_map(|word| match SystemFlag::read(word) {
+            Some(flag) => {
+                system |= flag.bit();
+                None
+            }
+            None => Some(Keyword::new(word)),
+        });
+        let keywords: Vec<_> = keywords.collect();
+        Self::from_parts(system, keywords)
     }
 
     /// Adds what stands on the wire, a system flag in any case or a keyword.
     pub fn add_wire(&mut self, bytes: &[u8]) {
-        let known = |flag: &&SystemFlag| flag.name().as_bytes().eq_ignore_ascii_case(bytes);
-        match SystemFlag::ALL.iter().find(known) {
-            Some(flag) => self.add(*flag),
+        match SystemFlag::read(bytes) {
+            Some(flag) => self.add(flag),
             None => self.add_keyword(Keyword::new(bytes)),
         }
     }

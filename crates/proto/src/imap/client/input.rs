@@ -10,6 +10,8 @@ use crate::buffer::{Line, first_line};
 
 /// The most text and kept literals of one response. A thousand keywords of 200 bytes are a fifth of it.
 const MAX_TEXT: usize = 1 << 20;
+/// The most literals of one response.
+const MAX_LITERALS: usize = 1000;
 /// From this length on a list of numbers is read as it comes.
 const LONG: usize = 64 * 1024;
 /// The most runs in one list: 32 MiB.
@@ -163,6 +165,9 @@ impl Input {
         let start = self.text.bytes.len();
         let size = u64::try_from(literal.size).unwrap_or(u64::MAX);
         self.text.literals.push(Literal { start, size, kept });
+        if self.text.literals.len() > MAX_LITERALS {
+            return Some(Next::TooMuch);
+        }
         if !kept {
             self.state = State::Passed(size);
             return Some(Next::Passing);

@@ -10,6 +10,9 @@ use super::input::{Literal, Text, run_of};
 /// The deepest list that is passed over.
 const MAX_DEPTH: usize = 200;
 
+/// The longest announcement of a literal with its line end; its number may have zeros before it.
+const MAX_ANNOUNCEMENT: usize = 64;
+
 /// A place in a response.
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
@@ -72,6 +75,14 @@ impl<'a> Reader<'a> {
     /// Reads all that is neither space, parenthesis nor quote: flags and names with brackets too.
     pub(super) fn atom(&mut self) -> Option<&'a [u8]> {
         self.run(|byte| !b" ()\"\r\n".contains(&byte))
+    }
+
+    /// Reads up to and with this byte.
+    pub(super) fn through(&mut self, last: u8) -> Option<&'a [u8]> {
+        let rest = self.rest();
+        let length = rest.iter().position(|byte| *byte == last)? + 1;
+        self.at += length;
+        rest.get(..length)
     }
 
     /// Reads a word and gives it in upper case.
@@ -227,7 +238,8 @@ impl<'a> Reader<'a> {
     }
 
     fn literal(&mut self) -> Option<Value<'a>> {
-        let line_end = self.rest().iter().position(|byte| *byte == b'\n')?;
+        // No announcement is longer, and nobody makes us look through the rest for each brace.
+        let line_end = self.rest().iter().take(MAX_ANNOUNCEMENT).position(|byte| *byte == b'\n')?;
         let start = self.at + line_end + 1;
         let found = |literal: &&Literal| literal.start == start;
         let literal = self.text.literals.iter().find(found)?;

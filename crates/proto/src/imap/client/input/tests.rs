@@ -108,7 +108,7 @@ fn a_huge_body_is_no_trouble() {
 #[test]
 fn a_list_of_a_million_numbers_is_read_as_it_comes() {
     let numbers = |separator: &str| {
-        let numbers: Vec<_> = (1..400_000_u32).map(|number| (2 * number).to_string()).collect();
+        let numbers: Vec<_> = (1..160_000_u32).map(|number| (2 * number).to_string()).collect();
         numbers.join(separator)
     };
     for text in [
@@ -116,12 +116,12 @@ fn a_list_of_a_million_numbers_is_read_as_it_comes() {
         format!("* SEARCH {} (MODSEQ 917162500)\r\n", numbers(" ")),
         format!("* VANISHED (EARLIER) {}\r\n", numbers(",")),
         format!("* vanished {}\r\n", numbers(",")),
-        format!("* ESEARCH (TAG \"p1\") UID ALL {} COUNT 399999\r\n", numbers(",")),
+        format!("* ESEARCH (TAG \"p1\") UID ALL {} COUNT 159999\r\n", numbers(",")),
     ] {
         let read = reads(text.as_bytes());
         let [Next::Response(response)] = &*read else { panic!() };
         let kept = response.long.as_ref().unwrap().runs.len();
-        assert!(text.len() > 2 * MAX_TEXT && kept > 300_000, "{kept}");
+        assert!(text.len() > MAX_TEXT && kept > 140_000, "{kept}");
         assert!(response.bytes.len() < MAX_TEXT);
     }
 }

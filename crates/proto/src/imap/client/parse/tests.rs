@@ -341,3 +341,51 @@ fn status_responses_and_numbers_are_read_in_any_case() {
     assert!(matches!(read("* PREAUTH ready"), Untagged::PreAuth(_)));
     assert_eq!(read("* THREAD (1)(2)"), Untagged::Unknown(b"THREAD".to_vec()));
 }
+
+/// Nobody makes us work longer than the length of what is said.
+#[test]
+fn no_response_takes_long_to_read() {
+    let long = |start: &str, again: &str, end: &str| {
+        let count = 300_000 / again.len();
+        [start, &again.repeat(count), end].concat()
+    };
+    for line in [
+        long("* 1 FETCH (X ", "{ ", ")"),
+        long("* 1 FETCH (X (", "{ ", "))"),
+        long("* 1 FETCH (", "BODY[ ", ")"),
+        long("* 1 FETCH (", "BODY[x ", "])"),
+        long("* 1 FETCH (", "BODY[] \"\" ", ")"),
+        long("* 1 FETCH (FLAGS (", "a ", "))"),
+        long("* OK [PERMANENTFLAGS (", "a ", ")]"),
+        long("* OK [", "(\"", "] x"),
+        long("* LIST (", "\\x ", ") \"/\" a"),
+        long("* NAMESPACE (", "(\"\" \"/\")", ") NIL NIL"),
+        long("* ID (\"", "\\\"", "\" NIL)"),
+        long("* SEARCH ", "9 8 ", ""),
+        long("* VANISHED ", "9:1,", "3"),
+        long("* STATUS x (", "X 1 ", ")"),
+        long("* ESEARCH ", "X (1) ", ""),
+        long("* 1 FETCH (X ", "\"\\", ")"),
+    ] {
+        let shown: String = line.chars().take(40).collect();
+        let start = std::time::Instant::now();
+        read(&line);
+        assert!(start.elapsed().as_secs() < 10, "{shown}");
+    }
+}
+
+#[test]
+fn no_response_has_more_literals_than_anybody_needs() {
+    let mut client = Client::new(None, Settings::default());
+    client.receive("* 1 FETCH (".as_bytes());
+    client.receive("BODY[] {0}\r\n ".repeat(2000).as_bytes());
+    let mut events = 0;
+    loop {
+        match client.step() {
+            Step::Event(Event::Body(_)) => events += 1,
+            Step::Event(Event::Failed(_)) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(events, 1000);
+}
