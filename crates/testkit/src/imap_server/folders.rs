@@ -228,6 +228,9 @@ impl Session {
         if self.has(Quirk::PickyNames) && is_picky(name, separator) {
             return no("[CANNOT] Invalid folder name");
         }
+        if name.iter().any(|byte| self.has(Quirk::NamesWithout(*byte))) {
+            return no("Invalid mailbox name");
+        }
         let prefix = self.shared.profile.prefix.as_bytes();
         if !name.starts_with(prefix) {
             return no("[CANNOT] Mailbox must be below INBOX");

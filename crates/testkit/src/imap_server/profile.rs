@@ -47,6 +47,8 @@ pub enum Quirk {
     MessageIdsOnce,
     /// At most so many keywords in a mailbox; others are dropped silently (Dovecot's Maildir).
     MostKeywords(usize),
+    /// Names with this character cannot be had (Cyrus: quotes).
+    NamesWithout(u8),
     /// CLOSED is not said (Zimbra).
     NoClosed,
     /// A message with NUL ends the session (Gmail).
@@ -114,8 +116,12 @@ impl Profile {
     /// Cyrus.
     #[must_use]
     pub fn cyrus() -> Self {
-        let quirks =
-            vec![Quirk::BareLineFeedsRefused, Quirk::NulRefused, Quirk::EmptyMessagesRefused];
+        let quirks = vec![
+            Quirk::BareLineFeedsRefused,
+            Quirk::NulRefused,
+            Quirk::EmptyMessagesRefused,
+            Quirk::NamesWithout(b'"'),
+        ];
         let mut profile = Self { quirks, separator: '.', ..Self::new("cyrus", NEARLY_ALL) };
         profile.capabilities.push("APPENDLIMIT=52428800");
         profile

@@ -212,6 +212,13 @@ impl World {
         }
     }
 
+    /// Gives a mailbox this UIDVALIDITY and leaves the rest as it is.
+    pub fn set_uid_validity(&mut self, user: &str, name: impl AsRef<[u8]>, validity: u32) {
+        if let Some(mailbox) = self.mailbox(user, name.as_ref()) {
+            mailbox.uid_validity = validity;
+        }
+    }
+
     /// UIDVALIDITY and UIDNEXT; zeros if there is no such mailbox.
     #[must_use]
     pub fn numbers(&self, user: &str, name: impl AsRef<[u8]>) -> (u32, u32) {

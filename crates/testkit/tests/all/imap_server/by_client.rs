@@ -6,13 +6,16 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use proto::imap::client::{
-    Answer, Change, Client, Code, Command, Event, Extension, FetchItem, Fetched, Fetching, Flags,
-    Form, InternalDate, List, MailboxName, Message, MessageKey, SearchKey, Searching, Select,
-    Selection, Settings, Since, Status, StatusItem, Storing, SystemFlag, UidSet, Untagged, Verdict,
-    Which,
+    Answer, Change, Client, Code, Command, Date, Event, Extension, FetchItem, Fetched, Fetching,
+    Flags, Form, InternalDate, List, MailboxName, Message, MessageKey, SearchKey, Searching,
+    Select, Selection, Settings, Since, Status, StatusItem, Storing, SystemFlag, UidSet, Untagged,
+    Verdict, Which,
 };
 use proto::{Machine, Step};
 use testkit::imap_server::{ImapServer, Profile};
+use testkit::servers::Service;
+use testkit::servers::cyrus::{Cyrus, CyrusOptions};
+use testkit::servers::dovecot::{Dovecot, DovecotOptions};
 
 /// A connection that is led by commands, one after the other.
 struct Owner {
@@ -23,18 +26,26 @@ struct Owner {
 }
 
 impl Owner {
-    /// Logs in as alice.
     fn new(server: &ImapServer) -> Self {
-        let mut tcp = TcpStream::connect(server.address()).unwrap();
-        tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self::at(server.port(), &[])
+    }
+
+    /// Logs in as alice, and does not believe that the server can do this.
+    fn at(port: u16, disbelieved: &[&str]) -> Self {
+        let mut tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         tcp.write_all(b"a LOGIN alice sesame\r\n").unwrap();
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"welcome\r\n") {
+        let mut line = Vec::new();
+        while !(line.starts_with(b"a OK") && line.ends_with(b"\n")) {
+            if line.ends_with(b"\n") {
+                line.clear();
+            }
             let mut byte = [0];
             tcp.read_exact(&mut byte).unwrap();
-            heard.extend(byte);
+            line.extend(byte);
         }
-        let client = Client::new(None, Settings::default());
+        let disbelieved = disbelieved.iter().map(|name| (*name).to_owned()).collect();
+        let client = Client::new(None, Settings { disbelieved, ..Settings::default() });
         let mut owner = Self { tcp, client, messages: HashMap::new() };
         owner.succeeds(Command::Capability);
         owner
@@ -81,6 +92,22 @@ impl Owner {
             _ => None,
         };
         events.into_iter().filter_map(untagged).collect()
+    }
+
+    /// Appends to INBOX; where each message is.
+    fn stores(&mut self, bodies: &[Vec<u8>]) -> Vec<(u64, Option<(u32, u32)>)> {
+        let messages: Vec<_> = (0..).zip(bodies).map(|(key, body)| message(key, body)).collect();
+        self.messages = (0..).map(MessageKey).zip(bodies.iter().cloned()).collect();
+        self.client.append(&MailboxName::inbox(), &messages);
+        let mut places = Vec::new();
+        while places.len() < bodies.len() {
+            match self.event() {
+                Event::Stored { message, place } => places.push((message.0, place)),
+                Event::Untagged(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        places
     }
 
     fn fetched(&mut self, which: Which, items: Vec<FetchItem>) -> Vec<Fetched> {
@@ -130,16 +157,7 @@ fn every_make_takes_messages_and_gives_them_back() {
         server.world().add_account("alice", "sesame");
         let mut owner = Owner::new(&server);
         let bodies = bodies();
-        let messages: Vec<_> = (0..).zip(&bodies).map(|(key, body)| message(key, body)).collect();
-        owner.messages = (0..).map(MessageKey).zip(bodies.clone()).collect();
-        owner.client.append(&MailboxName::inbox(), &messages);
-        let mut places = Vec::new();
-        while places.len() < bodies.len() {
-            match owner.event() {
-                Event::Stored { message, place } => places.push((message.0, place)),
-                other => panic!("{name}: {other:?}"),
-            }
-        }
+        let places = owner.stores(&bodies);
         let (validity, _) = server.world().numbers("alice", "INBOX");
         let place = |key: u64| (key, uidplus.then(|| (validity, u32::try_from(key).unwrap() + 1)));
         assert_eq!(places, (0..21).map(place).collect::<Vec<_>>(), "{name}");
@@ -169,9 +187,15 @@ fn gives_back(owner: &mut Owner, bodies: &[Vec<u8>], name: &str) {
             Event::Body(body) => read.push((body.uid.unwrap(), Vec::new())),
             Event::Piece(bytes) => read.last_mut().unwrap().1.extend(bytes),
             Event::Untagged(Untagged::Fetch(fetched)) => {
-                assert!(fetched.flags.is_some_and(|flags| flags.has(SystemFlag::Seen)), "{name}");
-                assert!(fetched.internal_date.is_some());
+                assert!(
+                    fetched.flags.as_ref().is_some_and(|flags| flags.has(SystemFlag::Seen)),
+                    "{name}"
+                );
+                assert!(
+                    matches!(fetched.internal_date, Some(Date::Read(date)) if date.unix() == Some(837_596_665))
+                );
             }
+            Event::Untagged(_) => {}
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -252,4 +276,95 @@ fn changes_are_made_found_and_guarded() {
     let changed: Vec<_> = after.changed.iter().map(|fetched| fetched.uid).collect();
     assert_eq!(changed, [Some(1), Some(2)]);
     assert_eq!(owner.fetched(Which::From(2), vec![FetchItem::EmailId]).len(), 1);
+}
+
+#[test]
+fn dovecot_and_cyrus_do_as_the_server_of_the_tests() {
+    let dovecot = Dovecot::start(DovecotOptions::default()).unwrap();
+    dovecot.add_user("alice", "sesame").unwrap();
+    let cyrus = Cyrus::start(&CyrusOptions::default()).unwrap();
+    cyrus.add_user("alice", "sesame").unwrap();
+    for (name, port) in
+        [("dovecot", dovecot.port(Service::Imap)), ("cyrus", cyrus.port(Service::Imap))]
+    {
+        let mut owner = Owner::at(port, &[]);
+        let can = owner.client.capabilities().clone();
+        for capability in ["MULTIAPPEND", "LITERAL+", "UIDPLUS", "QRESYNC", "LIST-STATUS", "MOVE"] {
+            assert!(can.has(capability), "{name}: {can:?}");
+        }
+        let bodies = bodies();
+        let places = owner.stores(&bodies);
+        let uids: Vec<_> = places.iter().map(|(_, place)| place.map(|(_, uid)| uid)).collect();
+        assert_eq!(uids, (1..=21).map(Some).collect::<Vec<_>>(), "{name}");
+        gives_back(&mut owner, &bodies, name);
+        takes_them_one_by_one(port, &bodies, name);
+        tells_changes(&mut owner, port, name);
+    }
+}
+
+/// With several APPENDs under way, and with each behind the literal of the one before.
+fn takes_them_one_by_one(port: u16, bodies: &[Vec<u8>], name: &str) {
+    for disbelieved in [&["MULTIAPPEND"][..], &["MULTIAPPEND", "LITERAL+", "LITERAL-"]] {
+        let mut owner = Owner::at(port, disbelieved);
+        owner.succeeds(inbox(Since::Unasked));
+        let places = owner.stores(bodies);
+        let uids: UidSet = places.iter().filter_map(|(_, place)| Some(place.as_ref()?.1)).collect();
+        assert_eq!(uids.len(), 21, "{name}: {places:?}");
+        let fetched = owner.fetched(Which::These(uids.clone()), vec![FetchItem::Size]);
+        let sizes: Vec<_> = fetched.iter().filter_map(|fetched| fetched.size).collect();
+        let sent: Vec<_> = bodies.iter().map(|body| body.len() as u64).collect();
+        assert_eq!(sizes, sent, "{name}");
+        let mut flags = Flags::new();
+        flags.add(SystemFlag::Deleted);
+        let change = Change::Add;
+        let storing = Storing { uids: uids.clone(), change, flags, unchanged_since: None };
+        owner.succeeds(Command::UidStore(storing));
+        owner.succeeds(Command::UidExpunge(uids));
+    }
+}
+
+/// What another connection does is told by QRESYNC, LIST-STATUS and IDLE.
+fn tells_changes(owner: &mut Owner, port: u16, name: &str) {
+    owner.succeeds(Command::Enable(vec![Extension::QResync]));
+    let mut before = Selection::default();
+    owner.succeeds(inbox(Since::ModSeq)).iter().for_each(|said| before.take(said));
+    owner.succeeds(Command::Unselect);
+    let mut other = Owner::at(port, &[]);
+    other.succeeds(inbox(Since::Unasked));
+    let archive = MailboxName::new("Entw&APw-rfe x");
+    other.succeeds(Command::Create { mailbox: archive.clone(), special_use: None });
+    let moved =
+        other.succeeds(Command::UidMove { uids: UidSet::range(1, 2), mailbox: archive.clone() });
+    let is_copied = |said: &Untagged| {
+        matches!(said, Untagged::Said(Verdict { words, .. })
+            if matches!(&words.code, Some(Code::CopyUid { from, to, .. }) if from.len() == 2 && to.len() == 2))
+    };
+    assert!(moved.iter().any(is_copied), "{name}: {moved:?}");
+    let mut flags = Flags::new();
+    flags.add_wire(b"$Forwarded");
+    let (uids, change) = (UidSet::range(3, 4), Change::Add);
+    let storing = Storing { uids, change, flags, unchanged_since: before.highest_mod_seq };
+    other.succeeds(Command::UidStore(storing));
+    let since = Since::Resync {
+        uid_validity: before.uid_validity.unwrap(),
+        mod_seq: before.highest_mod_seq.unwrap(),
+        known: None,
+    };
+    let mut after = Selection::default();
+    owner.succeeds(inbox(since)).iter().for_each(|said| after.take(said));
+    assert_eq!(after.vanished, UidSet::range(1, 2), "{name}");
+    let changed: Vec<_> = after.changed.iter().filter_map(|fetched| fetched.uid).collect();
+    assert_eq!(changed, [3, 4], "{name}");
+    assert_eq!((after.exists, after.uid_validity), (Some(19), before.uid_validity), "{name}");
+    let list = List {
+        patterns: vec![MailboxName::new("*")],
+        status: vec![StatusItem::Messages, StatusItem::UidNext],
+        ..List::default()
+    };
+    let said = owner.succeeds(Command::List(list));
+    let counts = |said: &Untagged| match said {
+        Untagged::Status(status) if status.name == archive => status.messages,
+        _ => None,
+    };
+    assert_eq!(said.iter().find_map(counts), Some(2), "{name}: {said:?}");
 }
