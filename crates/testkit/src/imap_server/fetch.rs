@@ -5,6 +5,7 @@ use super::append::header;
 use super::command::Arg;
 use super::fault::Act;
 use super::profile::Quirk;
+use super::selected::vanished;
 use super::session::{Answer, Session, bad, ok};
 use super::store::Held;
 
@@ -21,29 +22,26 @@ impl Session {
             items = ["FLAGS", "INTERNALDATE", "RFC822.SIZE"].map(str::to_owned).to_vec();
         }
         let since = self.modified(modifiers);
-        let Some(mailbox) = self.mailbox_now() else {
-            return ok("nothing is there");
-        };
-        if let Some((since, true)) = since {
-            self.tell_vanished(&mailbox, since);
-        }
         if since.is_some() && !items.iter().any(|item| item.eq_ignore_ascii_case("MODSEQ")) {
             items.push("MODSEQ".to_owned());
         }
         if uid && !items.iter().any(|item| item.eq_ignore_ascii_case("UID")) {
             items.insert(0, "UID".to_owned());
         }
-        let known =
-            self.selected.as_ref().map(|selected| selected.known.clone()).unwrap_or_default();
-        for uid in self.shortened(uids) {
-            let (Some(held), Ok(at)) = (mailbox.messages.get(&uid), known.binary_search(&uid))
-            else {
-                continue;
+        let uids = self.shortened(uids);
+        let (gone, found) = self.look(|mailbox, known| {
+            let gone = since.filter(|(_, tells)| *tells);
+            let gone = gone.and_then(|(since, _)| vanished(mailbox, since));
+            let changed = |held: &&Held| since.is_none_or(|(since, _)| held.mod_seq > since);
+            let find = |uid: &u32| {
+                let held = mailbox.messages.get(uid).filter(changed)?;
+                Some((known.binary_search(uid).ok()? + 1, held.clone()))
             };
-            if since.is_some_and(|(since, _)| held.mod_seq <= since) {
-                continue;
-            }
-            self.message(at + 1, held, &items)?;
+            (gone, uids.iter().filter_map(find).collect::<Vec<_>>())
+        });
+        gone.into_iter().for_each(|line| self.say(line));
+        for (sequence, held) in found {
+            self.message(sequence, &held, &items)?;
         }
         ok("done")
     }

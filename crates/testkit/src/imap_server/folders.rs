@@ -5,7 +5,7 @@ use super::command::Arg;
 use super::fault::Act;
 use super::profile::Quirk;
 use super::session::{Answer, Session, bad, no, ok};
-use super::store::{Mailbox, World, key};
+use super::store::{Account, Mailbox, World, key};
 
 impl Session {
     pub(super) fn folders(&mut self, command: &str, args: &[Arg]) -> Answer {
@@ -13,10 +13,13 @@ impl Session {
             ("LIST", _) => self.list(args),
             ("LSUB", [_, pattern]) => self.lsub(pattern.bytes()),
             ("STATUS", [mailbox, Arg::List(items)]) => {
-                let line = self.status_line(mailbox.bytes(), items);
-                let Some(line) = line else {
+                let (user, name) = (self.user(), mailbox.bytes());
+                let mut world = self.world();
+                let Some(mailbox) = world.mailbox(&user, name) else {
                     return no("[NONEXISTENT] there is no such mailbox");
                 };
+                let line = self.status_line(name, mailbox, items);
+                drop(world);
                 self.say(line);
                 ok("done")
             }
@@ -99,17 +102,7 @@ impl Session {
         returns: Option<&Vec<Arg>>,
     ) -> Vec<Vec<Vec<u8>>> {
         let user = self.user();
-        let mut world = self.world();
         let separator = self.separator();
-        let Some(account) = world.account(&user).cloned() else {
-            return Vec::new();
-        };
-        let names: Vec<&[u8]> = if only_subscribed {
-            account.subscribed.iter().map(Vec::as_slice).collect()
-        } else {
-            account.mailboxes.keys().map(Vec::as_slice).collect()
-        };
-        drop(world);
         let status = returns.and_then(|returns| {
             let place = returns.iter().position(|word| word.upper() == "STATUS")?;
             returns.get(place + 1)
@@ -118,21 +111,30 @@ impl Session {
             only_subscribed
                 || returns.is_some_and(|list| list.iter().any(|arg| arg.upper() == word))
         };
+        let mut world = self.world();
+        let Some(account) = world.account(&user) else {
+            return Vec::new();
+        };
+        let names: Vec<&Vec<u8>> = if only_subscribed {
+            account.subscribed.iter().collect()
+        } else {
+            account.mailboxes.keys().collect()
+        };
         let mut lines = Vec::new();
         for name in names {
             if !patterns.iter().any(|pattern| fits(pattern, name, separator)) {
                 continue;
             }
             let mailbox = account.mailboxes.get(name);
-            let mut attributes = self.attributes(mailbox, name, account.mailboxes.keys());
+            let mut attributes = self.attributes(account, name);
             if asks("SUBSCRIBED") && account.subscribed.contains(name) {
                 attributes.push("\\Subscribed".to_owned());
             }
             let mut of_mailbox = vec![self.list_line("LIST", &attributes, name)];
-            if let Some(items) = status
-                && mailbox.is_some_and(|mailbox| mailbox.selectable)
+            if let (Some(items), Some(mailbox)) = (status, mailbox)
+                && mailbox.selectable
             {
-                of_mailbox.extend(self.status_line(name, items.items()));
+                of_mailbox.push(self.status_line(name, mailbox, items.items()));
             }
             lines.push(of_mailbox);
         }
@@ -143,13 +145,8 @@ impl Session {
         u8::try_from(self.shared.profile.separator).unwrap_or(b'/')
     }
 
-    fn attributes<'a>(
-        &self,
-        mailbox: Option<&Mailbox>,
-        name: &[u8],
-        mut all: impl Iterator<Item = &'a Vec<u8>>,
-    ) -> Vec<String> {
-        let Some(mailbox) = mailbox else {
+    fn attributes(&self, account: &Account, name: &[u8]) -> Vec<String> {
+        let Some(mailbox) = account.mailboxes.get(name) else {
             return vec!["\\NonExistent".to_owned()];
         };
         let mut attributes = Vec::new();
@@ -158,7 +155,8 @@ impl Session {
         }
         if self.can("CHILDREN") {
             let below = [name, &[self.separator()]].concat();
-            let has = all.any(|other| other.starts_with(&below));
+            let next = account.mailboxes.range(below.clone()..).next();
+            let has = next.is_some_and(|(other, _)| other.starts_with(&below));
             attributes.push(if has { "\\HasChildren" } else { "\\HasNoChildren" }.to_owned());
         }
         if self.can("SPECIAL-USE") {
@@ -187,10 +185,7 @@ impl Session {
         ok("done")
     }
 
-    fn status_line(&self, name: &[u8], items: &[Arg]) -> Option<Vec<u8>> {
-        let user = self.user();
-        let mut world = self.world();
-        let mailbox = world.mailbox(&user, name)?;
+    fn status_line(&self, name: &[u8], mailbox: &Mailbox, items: &[Arg]) -> Vec<u8> {
         let seen = |flags: &std::collections::BTreeSet<String>| flags.contains("\\Seen");
         let messages = || mailbox.messages.values();
         let tells_mod_seq = self.tells_mod_seq();
@@ -212,7 +207,7 @@ impl Session {
             said.push(format!("{item} {value}"));
         }
         let end = format!(" ({})", said.join(" "));
-        Some([b"* STATUS ", &*written(name), end.as_bytes()].concat())
+        [b"* STATUS ", &*written(name), end.as_bytes()].concat()
     }
 
     /// Whether mod-sequences are told of.

@@ -32,16 +32,11 @@ impl Session {
         let Some(keys) = self.keys(args) else {
             return bad("SEARCH what?");
         };
-        let Some(mailbox) = self.mailbox_now() else {
-            return ok("nothing is there");
-        };
-        let known =
-            self.selected.as_ref().map(|selected| selected.known.clone()).unwrap_or_default();
-        let fits = |uid: &u32| mailbox.messages.get(uid).is_some_and(|held| keys.fits(held));
-        let place =
-            |uid: u32| known.binary_search(&uid).ok().and_then(|at| u32::try_from(at + 1).ok());
-        let found = known.iter().copied().filter(fits);
-        let found: Vec<u32> = if uid { found.collect() } else { found.filter_map(place).collect() };
+        let found: Vec<u32> = self.look(|mailbox, known| {
+            let fits = |uid: &u32| mailbox.messages.get(uid).is_some_and(|held| keys.fits(held));
+            let found = (1..).zip(known).filter(|(_, known)| fits(known));
+            found.map(|(sequence, known)| if uid { *known } else { sequence }).collect()
+        });
         let found = self.shortened(found);
         match returns {
             Some(returns) => self.say_esearch(tag, &found, &returns, uid),

@@ -29,21 +29,24 @@ impl Session {
             self.say("* OK [CLOSED] closed");
         }
         let (user, name) = (self.user(), name.bytes().to_vec());
-        let found = self.world().mailbox(&user, &name).filter(|found| found.selectable).cloned();
-        let Some(mailbox) = found else {
+        let options = options.first().map_or(&[][..], Arg::items);
+        let examines = command == "EXAMINE";
+        let mut world = self.world();
+        let Some(mailbox) = world.mailbox(&user, &name).filter(|found| found.selectable) else {
             return no("[NONEXISTENT] there is no such mailbox");
         };
-        let examines = command == "EXAMINE";
-        self.describe(&mailbox, examines);
-        let options = options.first().map_or(&[][..], Arg::items);
-        self.resync(&mailbox, options);
+        let mut lines = self.described(mailbox, examines);
+        lines.extend(self.resynced(mailbox, options));
         let read_only = examines || mailbox.read_only;
         let known = mailbox.messages.keys().copied().collect();
-        self.selected = Some(Selected { name, read_only, known, mod_seq: mailbox.mod_seq });
+        let selected = Selected { name, read_only, known, mod_seq: mailbox.mod_seq };
+        drop(world);
+        self.selected = Some(selected);
+        lines.into_iter().for_each(|line| self.say(line));
         ok(if read_only { "[READ-ONLY] done" } else { "[READ-WRITE] done" })
     }
 
-    fn describe(&mut self, mailbox: &Mailbox, examines: bool) {
+    fn described(&self, mailbox: &Mailbox, examines: bool) -> Vec<String> {
         let keywords: BTreeSet<&str> = mailbox
             .messages
             .values()
@@ -53,60 +56,48 @@ impl Session {
             .collect();
         let all: Vec<&str> = SYSTEM.into_iter().chain(keywords).collect();
         let all = all.join(" ");
-        self.say(format!("* FLAGS ({all})"));
         let new = if self.has(Quirk::NoKeywords) { "" } else { " \\*" };
         let permanent =
             if mailbox.read_only || examines { String::new() } else { format!("{all}{new}") };
-        self.say(format!("* OK [PERMANENTFLAGS ({permanent})] kept"));
-        if self.has(Quirk::ExistsTwice) {
-            self.say(format!("* {} EXISTS", mailbox.messages.len().saturating_sub(1)));
-        }
-        self.say(format!("* {} EXISTS", mailbox.messages.len()));
-        self.say("* 0 RECENT");
+        let exists = mailbox.messages.len();
         let other = examines && self.has(Quirk::ExamineTellsAnotherUidValidity);
-        let validity = mailbox.uid_validity + u32::from(other);
-        self.say(format!("* OK [UIDVALIDITY {validity}] valid"));
-        self.say(format!("* OK [UIDNEXT {}] next", mailbox.uid_next));
+        let mut lines =
+            vec![format!("* FLAGS ({all})"), format!("* OK [PERMANENTFLAGS ({permanent})] kept")];
+        if self.has(Quirk::ExistsTwice) {
+            lines.push(format!("* {} EXISTS", exists.saturating_sub(1)));
+        }
+        lines.push(format!("* {exists} EXISTS"));
+        lines.push("* 0 RECENT".to_owned());
+        lines.push(format!("* OK [UIDVALIDITY {}] valid", mailbox.uid_validity + u32::from(other)));
+        lines.push(format!("* OK [UIDNEXT {}] next", mailbox.uid_next));
         if self.tells_mod_seq() {
-            self.say(format!("* OK [HIGHESTMODSEQ {}] highest", mailbox.mod_seq));
+            lines.push(format!("* OK [HIGHESTMODSEQ {}] highest", mailbox.mod_seq));
         } else if self.can("CONDSTORE") {
-            self.say("* OK [NOMODSEQ] enable it first");
+            lines.push("* OK [NOMODSEQ] enable it first".to_owned());
         }
         if self.can("OBJECTID") {
-            self.say(format!("* OK [MAILBOXID (F{})] the same", mailbox.id));
+            lines.push(format!("* OK [MAILBOXID (F{})] the same", mailbox.id));
         }
+        lines
     }
 
-    /// `(QRESYNC (uidvalidity modseq ...))`.
-    fn resync(&mut self, mailbox: &Mailbox, options: &[Arg]) {
+    /// What is told for `(QRESYNC (uidvalidity modseq ...))`.
+    fn resynced(&self, mailbox: &Mailbox, options: &[Arg]) -> Vec<String> {
         let [word, Arg::List(since)] = options else {
-            return;
+            return Vec::new();
         };
         let number = |at: usize| since.get(at).and_then(|arg: &Arg| arg.text().parse::<u64>().ok());
         let (Some(validity), Some(mod_seq)) = (number(0), number(1)) else {
-            return;
+            return Vec::new();
         };
         let asked = word.upper() == "QRESYNC" && self.has_enabled("QRESYNC");
         if !asked || validity != u64::from(mailbox.uid_validity) {
-            return;
+            return Vec::new();
         }
-        self.tell_vanished(mailbox, mod_seq);
-        for (at, held) in mailbox.messages.values().enumerate() {
-            if held.mod_seq > mod_seq {
-                let line = change_line(at + 1, held, true);
-                self.say(line);
-            }
-        }
-    }
-
-    /// `VANISHED (EARLIER)`, where there is any.
-    pub(super) fn tell_vanished(&mut self, mailbox: &Mailbox, since: u64) {
-        let gone = mailbox.gone.iter().filter(|(_, mod_seq)| *mod_seq > since);
-        let mut gone: Vec<u32> = gone.map(|(uid, _)| *uid).collect();
-        gone.sort_unstable();
-        if !gone.is_empty() {
-            self.say(format!("* VANISHED (EARLIER) {}", as_set(&gone)));
-        }
+        let changed = mailbox.messages.values().enumerate();
+        let changed = changed.filter(|(_, held)| held.mod_seq > mod_seq);
+        let changed = changed.map(|(at, held)| change_line(at + 1, held, true));
+        vanished(mailbox, mod_seq).into_iter().chain(changed).collect()
     }
 
     pub(super) fn in_mailbox(&mut self, tag: &str, command: &str, args: &[Arg]) -> Answer {
@@ -134,10 +125,14 @@ impl Session {
         }
     }
 
-    /// The mailbox as it is now; an empty one if somebody has deleted it.
-    pub(super) fn mailbox_now(&self) -> Option<Mailbox> {
-        let selected = self.selected.as_ref()?;
-        self.world().mailbox(&self.user(), &selected.name).cloned()
+    /// What is found in the selected mailbox as it is now; nothing if somebody has deleted it.
+    pub(super) fn look<T: Default>(&self, find: impl FnOnce(&Mailbox, &[u32]) -> T) -> T {
+        let Some(selected) = &self.selected else {
+            return T::default();
+        };
+        let mut world = self.world();
+        let mailbox = world.mailbox(&self.user(), &selected.name);
+        mailbox.map_or_else(T::default, |mailbox| find(mailbox, &selected.known))
     }
 
     /// The UIDs of a set of UIDs or sequence numbers, of which the client was told.
@@ -197,25 +192,21 @@ impl Session {
     /// Tells of what the client has changed by itself, which is no news afterwards.
     fn tell_stored(&mut self, told: &[u32], last: u64, change: &Change) {
         let tells_mod_seq = self.has_enabled("CONDSTORE") || change.unchanged_since.is_some();
-        let Some(mailbox) = self.mailbox_now() else {
-            return;
-        };
-        let Some(selected) = &mut self.selected else {
-            return;
-        };
-        selected.mod_seq = selected.mod_seq.max(last);
-        let known = selected.known.clone();
-        for uid in told {
-            let (Some(held), Ok(at)) = (mailbox.messages.get(uid), known.binary_search(uid)) else {
-                continue;
+        let lines: Vec<String> = self.look(|mailbox, known| {
+            let line = |uid: &u32| {
+                let (held, at) = (mailbox.messages.get(uid)?, known.binary_search(uid).ok()?);
+                if !change.silent {
+                    return Some(change_line(at + 1, held, tells_mod_seq));
+                }
+                let line = format!("* {} FETCH (UID {uid} MODSEQ ({}))", at + 1, held.mod_seq);
+                tells_mod_seq.then_some(line)
             };
-            if !change.silent {
-                let line = change_line(at + 1, held, tells_mod_seq);
-                self.say(line);
-            } else if tells_mod_seq {
-                self.say(format!("* {} FETCH (UID {uid} MODSEQ ({}))", at + 1, held.mod_seq));
-            }
+            told.iter().filter_map(line).collect()
+        });
+        if let Some(selected) = &mut self.selected {
+            selected.mod_seq = selected.mod_seq.max(last);
         }
+        lines.into_iter().for_each(|line| self.say(line));
     }
 
     fn copy(&mut self, args: &[Arg], uid: bool, moves: bool) -> Answer {
@@ -293,38 +284,61 @@ impl Session {
 
     /// Tells of what others have changed.
     pub(super) fn tell_news(&mut self) {
-        let Some(mailbox) = self.mailbox_now() else {
+        let Some(since) = self.selected.as_ref().map(|selected| selected.mod_seq) else {
             return;
         };
         let (qresync, condstore) = (self.has_enabled("QRESYNC"), self.has_enabled("CONDSTORE"));
-        let Some(selected) = &mut self.selected else {
+        let news = self.look(|mailbox, before| {
+            (mailbox.mod_seq != since).then(|| News::of(mailbox, before, since, qresync, condstore))
+        });
+        let Some(news) = news else {
             return;
         };
-        let since = std::mem::replace(&mut selected.mod_seq, mailbox.mod_seq);
-        let before = std::mem::take(&mut selected.known);
-        let is_there = |uid: &&u32| mailbox.messages.contains_key(uid);
-        let kept: Vec<u32> = before.iter().filter(is_there).copied().collect();
-        let highest = before.last().copied().unwrap_or_default();
-        let after: Vec<u32> = mailbox.messages.keys().copied().collect();
-        selected.known.clone_from(&after);
-        let gone: Vec<u32> = before.iter().copied().filter(|uid| !kept.contains(uid)).collect();
-        if qresync && !gone.is_empty() {
-            self.say(format!("* VANISHED {}", as_set(&gone)));
-        } else {
-            for (at, _) in before.iter().enumerate().rev().filter(|(_, uid)| gone.contains(uid)) {
-                self.say(format!("* {} EXPUNGE", at + 1));
-            }
+        if let Some(selected) = &mut self.selected {
+            (selected.known, selected.mod_seq) = (news.known, news.mod_seq);
         }
-        if after.len() != kept.len() {
-            self.say(format!("* {} EXISTS", after.len()));
+        news.lines.into_iter().for_each(|line| self.say(line));
+    }
+}
+
+/// What a client is to be told, and what it knows then.
+struct News {
+    lines: Vec<String>,
+    known: Vec<u32>,
+    mod_seq: u64,
+}
+
+impl News {
+    fn of(mailbox: &Mailbox, before: &[u32], since: u64, qresync: bool, condstore: bool) -> Self {
+        let is_gone = |uid: &u32| !mailbox.messages.contains_key(uid);
+        let highest = before.last().copied().unwrap_or_default();
+        let known: Vec<u32> = mailbox.messages.keys().copied().collect();
+        let gone: Vec<u32> = before.iter().copied().filter(is_gone).collect();
+        let mut lines = Vec::new();
+        if qresync && !gone.is_empty() {
+            lines.push(format!("* VANISHED {}", as_set(&gone)));
+        } else {
+            let places = before.iter().enumerate().rev().filter(|(_, uid)| is_gone(uid));
+            lines.extend(places.map(|(at, _)| format!("* {} EXPUNGE", at + 1)));
+        }
+        if known.len() + gone.len() != before.len() {
+            lines.push(format!("* {} EXISTS", known.len()));
         }
         for (at, held) in mailbox.messages.values().enumerate() {
             if held.mod_seq > since && held.uid <= highest {
-                let line = change_line(at + 1, held, condstore);
-                self.say(line);
+                lines.push(change_line(at + 1, held, condstore));
             }
         }
+        Self { lines, known, mod_seq: mailbox.mod_seq }
     }
+}
+
+/// `VANISHED (EARLIER)`, where there is any.
+pub(super) fn vanished(mailbox: &Mailbox, since: u64) -> Option<String> {
+    let gone = mailbox.gone.iter().filter(|(_, mod_seq)| *mod_seq > since);
+    let mut gone: Vec<u32> = gone.map(|(uid, _)| *uid).collect();
+    gone.sort_unstable();
+    (!gone.is_empty()).then(|| format!("* VANISHED (EARLIER) {}", as_set(&gone)))
 }
 
 fn change_line(sequence: usize, held: &Held, tells_mod_seq: bool) -> String {

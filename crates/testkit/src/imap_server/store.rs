@@ -203,6 +203,7 @@ impl World {
         if let Some(mailbox) = self.mailbox(user, name.as_ref()) {
             let messages = std::mem::take(&mut mailbox.messages);
             (mailbox.uid_validity, mailbox.uid_next) = (validity, 1);
+            mailbox.mod_seq += 1;
             mailbox.gone.clear();
             for (_, held) in messages {
                 let uid = mailbox.uid_next;

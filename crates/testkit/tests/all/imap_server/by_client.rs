@@ -12,7 +12,7 @@ use proto::imap::client::{
     Verdict, Which,
 };
 use proto::{Machine, Step};
-use testkit::imap_server::{ImapServer, Profile};
+use testkit::imap_server::{ImapServer, Mail, Profile};
 use testkit::servers::Service;
 use testkit::servers::cyrus::{Cyrus, CyrusOptions};
 use testkit::servers::dovecot::{Dovecot, DovecotOptions};
@@ -62,7 +62,7 @@ impl Owner {
                 Step::Event(event) => return event,
                 Step::Write(bytes) => self.tcp.write_all(&bytes).unwrap(),
                 Step::Read => {
-                    let mut room = [0; 1000];
+                    let mut room = [0; 4096];
                     let count = self.tcp.read(&mut room).unwrap();
                     assert!(count > 0, "the server is gone");
                     self.client.receive(room.get(..count).unwrap());
@@ -276,6 +276,24 @@ fn changes_are_made_found_and_guarded() {
     let changed: Vec<_> = after.changed.iter().map(|fetched| fetched.uid).collect();
     assert_eq!(changed, [Some(1), Some(2)]);
     assert_eq!(owner.fetched(Which::From(2), vec![FetchItem::EmailId]).len(), 1);
+}
+
+#[test]
+fn a_mailbox_of_twenty_thousand_is_listed() {
+    let server = ImapServer::start(Profile::dovecot()).unwrap();
+    let mut world = server.world();
+    world.add_account("alice", "sesame");
+    for _ in 0..20_000 {
+        world.deliver("alice", "INBOX", Mail::new("Subject: x\r\n\r\n"));
+    }
+    drop(world);
+    let mut owner = Owner::new(&server);
+    owner.succeeds(inbox(Since::ModSeq));
+    let fetched = owner.fetched(Which::From(1), vec![FetchItem::Flags, FetchItem::ModSeq]);
+    assert_eq!(fetched.len(), 20_000);
+    let said = owner.succeeds(Command::UidSearch(Searching { returning: None, keys: Vec::new() }));
+    let all = Untagged::Search { uids: UidSet::range(1, 20_000), mod_seq: None };
+    assert!(said.contains(&all), "{said:?}");
 }
 
 #[test]
