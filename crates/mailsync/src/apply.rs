@@ -79,7 +79,7 @@ impl<'j> Context<'j> {
         match self.policy.limits.max_failed {
             Some(most) if failed > most => {
                 let said = format!("more than {most} messages were refused");
-                Err(Fault::new(FaultKind::Full, said))
+                Err(Fault::new(FaultKind::Refusals, said))
             }
             _ => Ok(()),
         }

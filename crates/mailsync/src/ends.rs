@@ -257,4 +257,6 @@ pub enum FaultKind {
     Lost,
     /// This mailbox cannot be used so. Others can.
     Mailbox,
+    /// More messages were refused than the policy bears. No use in going on.
+    Refusals,
 }

@@ -30,7 +30,7 @@ use crate::{
     End, Fault, FaultKind, MailboxPath, Observer, Outcome, PairState, Policy, Progress, Quota,
     Report, StateError, Warning,
     apply::Context,
-    report::{Counts, FailedMessage},
+    report::{Cause, Counts, FailedMessage},
     sides::Side,
 };
 
@@ -68,6 +68,17 @@ pub enum JobError {
     /// Our own memory.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl JobError {
+    /// Whose failure it was, for those who go by it.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Left { fault, .. } => Cause::Left(fault.kind),
+            Self::Right { fault, .. } => Cause::Right(fault.kind),
+            Self::State(_) => Cause::State,
+        }
+    }
 }
 
 /// What a run would do.
@@ -150,7 +161,11 @@ impl<L: End, R: End> Job<L, R> {
         let mut report = self.empty_report();
         match self.work(&context, &mut lane, &mut report).await {
             Ok(()) => lane.close().await,
-            Err(stop) => report.failure = Some(self.error(stop).to_string()),
+            Err(stop) => {
+                let error = self.error(stop);
+                report.cause = Some(error.cause());
+                report.failure = Some(error.to_string());
+            }
         }
         report.mailboxes.sort_by(|one, two| one.left.cmp(&two.left));
         report.total = report
@@ -211,6 +226,7 @@ impl<L: End, R: End> Job<L, R> {
             right: self.right.name(),
             outcome: Outcome::Failed,
             failure: None,
+            cause: None,
             total: Counts::default(),
             mailboxes: Vec::new(),
             warnings: Vec::new(),
@@ -273,7 +289,8 @@ fn is_fatal(stop: &Stop) -> bool {
     match stop {
         Stop::State(_) => true,
         Stop::End(_, fault) => {
-            matches!(fault.kind, FaultKind::Access | FaultKind::Disk | FaultKind::Full)
+            use FaultKind::{Access, Disk, Full, Refusals};
+            matches!(fault.kind, Access | Disk | Full | Refusals)
         }
     }
 }

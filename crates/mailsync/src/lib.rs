@@ -28,7 +28,7 @@ pub use self::{
         Verify,
     },
     progress::{Observer, Progress},
-    report::{Counts, FailedMessage, MailboxReport, Outcome, Report, Warning},
+    report::{Cause, Counts, FailedMessage, MailboxReport, Outcome, Report, Warning},
     snapshot::{
         Flags, Holdable, InternalDate, Keyword, Mailbox, Mark, Message, Overview, Quota,
         SpecialUse, Status, SystemFlag, Uid,

@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use crate::MailboxPath;
+use crate::{FaultKind, MailboxPath};
 
 /// What came of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +19,9 @@ pub struct Report {
     pub outcome: Outcome,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// Whose failure that was.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
     /// All mailboxes together.
     pub total: Counts,
     /// Each mailbox, in the order of their paths.
@@ -44,6 +47,17 @@ impl Report {
             Outcome::CompleteWithWarnings
         }
     }
+}
+
+/// Whose failure it is that a run has not come to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// That of the end on the left.
+    Left(FaultKind),
+    /// That of the end on the right.
+    Right(FaultKind),
+    /// That of our own memory.
+    State,
 }
 
 /// The outcome in a word.

@@ -36,7 +36,11 @@ impl<'p> Patience<'p> {
         let asked = match fault.kind {
             FaultKind::Busy(asked) => asked,
             FaultKind::Lost => None,
-            FaultKind::Access | FaultKind::Disk | FaultKind::Full | FaultKind::Mailbox => {
+            FaultKind::Access
+            | FaultKind::Disk
+            | FaultKind::Full
+            | FaultKind::Mailbox
+            | FaultKind::Refusals => {
                 return Err(stop);
             }
         };
