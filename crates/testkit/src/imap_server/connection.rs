@@ -97,6 +97,14 @@ impl Connection {
         }
     }
 
+    /// Reads until the client is gone, and heeds nothing.
+    pub(super) fn ignore(&mut self) -> io::Result<()> {
+        loop {
+            self.unread.clear();
+            self.fill()?;
+        }
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         let received = lock(&self.traffic).received;
         let left = match self.cut {

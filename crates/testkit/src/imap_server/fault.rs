@@ -37,8 +37,21 @@ pub enum Act {
         /// What.
         mail: Mail,
     },
+    /// Before it is done, somebody removes these for ever.
+    Expunge {
+        /// Whose mailbox.
+        user: &'static str,
+        /// Which.
+        mailbox: &'static str,
+        /// Which messages.
+        uids: Vec<u32>,
+    },
     /// The connection is closed at once, and the APPEND done after this time by a process that nobody stopped.
     Late(Duration),
+    /// Bodies of FETCH are NIL, as of messages that another has expunged.
+    NilBodies,
+    /// It is done, and nothing is ever answered; the connection stays open.
+    Silence,
     /// Of several messages in an APPEND the first so many are stored, then it is answered with NO.
     StoresOnly(usize),
     /// So many of the last lines of its listing are left out, and it is answered with OK: messages of FETCH and

@@ -26,7 +26,8 @@ impl Session {
             items.push("MODSEQ".to_owned());
         }
         if uid && !items.iter().any(|item| item.eq_ignore_ascii_case("UID")) {
-            items.insert(0, "UID".to_owned());
+            let place = if self.has(Quirk::UidBehindBody) { items.len() } else { 0 };
+            items.insert(place, "UID".to_owned());
         }
         let uids = self.shortened(uids);
         let (gone, found) = self.look(|mailbox, known| {
@@ -111,6 +112,9 @@ impl Session {
             "BINARY" if self.can("BINARY") && section.is_empty() => "~",
             _ => return None,
         };
+        if let Some(Act::NilBodies) = self.act {
+            return Some(format!("{name}[{section}] NIL").into_bytes());
+        }
         let body = &*held.body;
         let end = body.windows(4).position(|end| end == b"\r\n\r\n").map(|end| end + 4);
         let (head, text) = body.split_at_checked(end.unwrap_or(body.len()))?;

@@ -59,6 +59,10 @@ pub enum Quirk {
     NoKeywords,
     /// Names with double, leading or trailing blanks, or `^`, cannot be had (Gmail).
     PickyNames,
+    /// SELECT tells no UIDNEXT.
+    TellsNoUidNext,
+    /// FETCH tells the UID behind all else.
+    UidBehindBody,
     /// LIST writes `Inbox` (Yahoo).
     WritesInbox,
 }

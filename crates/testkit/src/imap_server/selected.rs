@@ -69,7 +69,9 @@ impl Session {
         lines.push(format!("* {exists} EXISTS"));
         lines.push("* 0 RECENT".to_owned());
         lines.push(format!("* OK [UIDVALIDITY {}] valid", mailbox.uid_validity + u32::from(other)));
-        lines.push(format!("* OK [UIDNEXT {}] next", mailbox.uid_next));
+        if !self.has(Quirk::TellsNoUidNext) {
+            lines.push(format!("* OK [UIDNEXT {}] next", mailbox.uid_next));
+        }
         if self.tells_mod_seq() {
             lines.push(format!("* OK [HIGHESTMODSEQ {}] highest", mailbox.mod_seq));
         } else if self.can("CONDSTORE") {

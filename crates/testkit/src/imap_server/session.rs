@@ -166,6 +166,9 @@ impl Session {
             Some(Act::Deliver { user, mailbox, mail }) => {
                 self.world().deliver(user, mailbox, mail);
             }
+            Some(Act::Expunge { user, mailbox, uids }) => {
+                self.world().expunge(user, mailbox, &uids);
+            }
             Some(Act::Renumber(mailbox)) => {
                 if let Some(user) = self.user.clone() {
                     self.world().renumber(&user, mailbox);
@@ -211,6 +214,10 @@ impl Session {
             Some(Act::Answer(answer)) => answer.to_owned(),
             _ => self.done(tag, name, args)?,
         };
+        if let Some(Act::Silence) = self.act {
+            self.out.clear();
+            return self.connection.ignore().map(|()| false);
+        }
         let closes = matches!(self.act, Some(Act::CloseAfter | Act::Late(_)));
         let answer = match self.act.take() {
             Some(Act::AnswerAfter(other)) => other.to_owned(),

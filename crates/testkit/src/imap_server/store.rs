@@ -220,6 +220,13 @@ impl World {
         }
     }
 
+    /// Gives a mailbox this mod-sequence, which may be lower than before.
+    pub fn set_mod_seq(&mut self, user: &str, name: impl AsRef<[u8]>, mod_seq: u64) {
+        if let Some(mailbox) = self.mailbox(user, name.as_ref()) {
+            mailbox.mod_seq = mod_seq;
+        }
+    }
+
     /// UIDVALIDITY and UIDNEXT; zeros if there is no such mailbox.
     #[must_use]
     pub fn numbers(&self, user: &str, name: impl AsRef<[u8]>) -> (u32, u32) {

@@ -229,6 +229,52 @@ fn somebody_delivers_in_the_middle_of_it() {
 }
 
 #[test]
+fn messages_go_away_while_they_are_read() {
+    let server = server(Profile::dovecot().with(Quirk::UidBehindBody).with(Quirk::TellsNoUidNext));
+    let (user, mailbox) = ("alice", "INBOX");
+    server.rule(Rule::new("UID FETCH", Act::NilBodies).nth(1));
+    server.rule(Rule::new("UID FETCH", Act::Expunge { user, mailbox, uids: vec![1, 3] }).nth(2));
+    server.rule(Rule::new("UID FETCH", Act::Say("* 1 FETCH (FLAGS (x))\n* 9 RECENT")).nth(3));
+    let mut client = client(&server);
+    let said = client.ask("b SELECT INBOX", "b OK").unwrap();
+    assert!(!said.iter().any(|line| line.contains("UIDNEXT")), "{said:?}");
+    let said = client.ask("c UID FETCH 1 BODY.PEEK[]", "c OK").unwrap();
+    assert_eq!(said[0], "* 1 FETCH (BODY[] NIL UID 1)");
+    let said = client.ask("d UID FETCH 1:* FLAGS", "d OK").unwrap();
+    let expected = ["* 2 FETCH (FLAGS () UID 2)", "* 3 EXPUNGE", "* 1 EXPUNGE", "d OK done"];
+    assert_eq!(said, expected);
+    let said = client.ask("e UID FETCH 2 FLAGS", "e OK").unwrap();
+    assert_eq!(said[..2], ["* 1 FETCH (FLAGS (x))", "* 9 RECENT"]);
+}
+
+#[test]
+fn a_command_is_done_and_never_answered() {
+    let server = server(Profile::dovecot());
+    server.rule(Rule::new("APPEND", Act::Silence));
+    let mut client = client(&server);
+    client.send("b APPEND INBOX {1+}\r\nx\r\nc NOOP\r\n").unwrap();
+    assert!(wait::until(Duration::from_secs(5), || texts(&server, "INBOX").len() == 4));
+    client.set_deadline(Duration::from_millis(50));
+    assert!(client.read_line().is_err());
+}
+
+#[test]
+fn a_mailbox_s_numbers_may_lie() {
+    let server = server(Profile::dovecot());
+    let mut world = server.world();
+    world.set_uid_validity("alice", "INBOX", 7);
+    world.set_mod_seq("alice", "INBOX", 2);
+    world.set_uid_next("alice", "INBOX", 4_000_000_000);
+    assert_eq!(world.deliver("alice", "INBOX", mail("four")), 4_000_000_000);
+    drop(world);
+    let items = "MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ UNSEEN";
+    let said = client(&server).ask(&format!("b STATUS INBOX ({items})"), "b OK").unwrap();
+    let line =
+        "* STATUS \"INBOX\" (MESSAGES 4 UIDNEXT 4000000001 UIDVALIDITY 7 HIGHESTMODSEQ 3 UNSEEN 4)";
+    assert_eq!(said[0], line);
+}
+
+#[test]
 fn a_connection_is_cut_at_any_byte_of_either_direction() {
     let server = server(Profile::plain());
     let dialogue = |cut: Option<Cut>| {
