@@ -3,7 +3,8 @@
 //! Nothing here is part of the product. `make fuzz` searches with these for streams that break them; the
 //! tests run them over the streams in `corpus`, which has a folder for each target.
 //!
-//! A stream begins with [`input::HEADER`] bytes that choose settings, answers and where it is cut.
+//! A stream begins with [`input::HEADER`] bytes that choose settings, answers and where it is cut; a frame of a
+//! worker has none.
 
 // The constants of the targets are valid; a target that cannot be set up is to stop at once.
 #![allow(clippy::expect_used)]
@@ -17,6 +18,7 @@ mod input;
 mod proxy_protocol;
 mod relay;
 mod sasl;
+mod worker;
 
 pub use back::{back, probe};
 pub use claims::claims;
@@ -25,6 +27,7 @@ pub use front::front;
 pub use proxy_protocol::proxy_protocol;
 pub use relay::relay;
 pub use sasl::sasl;
+pub use worker::worker;
 
 /// A function that fails where a stream breaks what must hold.
 pub type Target = fn(&[u8]);
@@ -39,4 +42,5 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("proxy_protocol", proxy_protocol),
     ("relay", relay),
     ("sasl", sasl),
+    ("worker", worker),
 ];

@@ -18,6 +18,7 @@ pub mod proxy_protocol;
 pub mod refusal;
 pub mod relay;
 pub mod sasl;
+pub mod worker;
 
 pub use farewell::farewell;
 pub use machine::{Machine, Step};
