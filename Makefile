@@ -10,11 +10,12 @@ endif
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CARGO ?= cargo
 
-.PHONY: help build demo source-lab test test-all test-legacy fuzz bench release fmt lint peers deny clean
+.PHONY: help build worker demo source-lab test test-all test-legacy fuzz bench release fmt lint peers deny clean
 
 help:
 	@echo "make demo      two real mail servers with Posthouse before them, until Ctrl-C (CHECK=1: check and exit)"
 	@echo "make source-lab  real user databases for the configurations in examples/sources (CHECK=1: check and exit)"
+	@echo "make worker    the program that asks databases behind ODBC, built against unpacked unixODBC"
 	@echo "make test      format, lints, unit, dialogue, property and end-to-end tests"
 	@echo "make test-all  make test, then what is long, and the licences of all dependencies"
 	@echo "make test-legacy  back ends that know only old TLS, with a program that can speak it (OpenSSL is built along)"
@@ -28,6 +29,15 @@ help:
 build:
 	$(CARGO) build --workspace --locked
 
+# The worker, linked to unpacked unixODBC. With the features of the whole workspace, so that it alone is built, and
+# nothing is built anew afterwards. Of the two variables one is for libodbc itself, the other for what that needs.
+WITH_ODBC := --workspace --features worker/odbc --locked
+ODBC := $(TARGET)/peers/odbc/usr/lib/$(shell uname -m)-linux-gnu
+
+worker: build
+	$(TARGET)/debug/fetch-peers odbc
+	LIBRARY_PATH=$(ODBC) LD_LIBRARY_PATH=$(ODBC) $(CARGO) build $(WITH_ODBC)
+
 # The real servers and mail programs of the tests, unpacked into the target folder.
 PEERS := dovecot cyrus slapd postgresql mariadb odbc isync mutt fetchmail offlineimap python-imapclient
 LONG_PEERS := perl-imapclient imapflow
@@ -37,12 +47,12 @@ peers: build
 demo: build
 	CHECK=$(CHECK) $(TARGET)/debug/demo
 
-source-lab: build
+source-lab: worker
 	CHECK=$(CHECK) $(TARGET)/debug/source-lab
 
-test: build
+test: worker
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy $(WITH_ODBC) --all-targets -- -D warnings
 	$(TARGET)/debug/fetch-peers $(PEERS)
 	$(CARGO) test --workspace --locked
 
@@ -90,7 +100,7 @@ fmt:
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy $(WITH_ODBC) --all-targets -- -D warnings
 
 # Advisories need the network at large; bans, licences and sources do not.
 deny:

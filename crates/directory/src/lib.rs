@@ -50,7 +50,8 @@ pub use sources::{
     },
     regex::{InvalidRule, RegexFormat, RegexRule, RegexRules, RegexSettings},
     sql::{
-        Dialect, InvalidStatement, SqlServer, SqlSettings, SqlTls, SqliteSettings, Statement, Task,
+        ConnectionString, Dialect, InvalidConnectionString, InvalidStatement, OdbcSettings,
+        SqlServer, SqlSettings, SqlTls, SqliteSettings, Statement, Task,
     },
     r#static::StaticSettings,
 };

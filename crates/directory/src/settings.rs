@@ -8,7 +8,7 @@ use model::BackendName;
 
 use crate::{
     CacheSettings, CdbSettings, FileFormat, FileSettings, HttpContract, HttpSettings, Keys,
-    KnownBackend, LdapField, LdapSettings, Pools, RegexSettings, Rules, SqlSettings,
+    KnownBackend, LdapField, LdapSettings, OdbcSettings, Pools, RegexSettings, Rules, SqlSettings,
     SqliteSettings, StaticSettings, passwords::PasswordSettings, tokens::TokenSettings,
 };
 
@@ -125,6 +125,8 @@ pub enum SourceKind {
     Regex(RegexSettings),
     /// A directory behind LDAP.
     Ldap(Box<LdapSettings>),
+    /// A database behind an ODBC driver, asked by other processes.
+    Odbc(Box<OdbcSettings>),
     /// PostgreSQL, MySQL or MariaDB.
     Sql(Box<SqlSettings>),
     /// A file of SQLite.
@@ -139,7 +141,7 @@ impl SourceKind {
     /// Whether it is asked over a network, so that what it says is remembered.
     pub fn is_remote(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Ldap(_) | Self::Sql(_) | Self::Sqlite(_) => true,
+            Self::Http(_) | Self::Ldap(_) | Self::Odbc(_) | Self::Sql(_) | Self::Sqlite(_) => true,
             Self::Cdb(_)
             | Self::File(_)
             | Self::Hash
@@ -160,7 +162,7 @@ impl SourceKind {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Http(http) => matches!(http.contract, HttpContract::Json { .. }),
             Self::Ldap(ldap) => ldap.reads(LdapField::PasswordHash),
-            Self::Sql(_) | Self::Sqlite(_) => true,
+            Self::Odbc(_) | Self::Sql(_) | Self::Sqlite(_) => true,
             Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) | Self::Table => false,
         }
     }
@@ -173,6 +175,7 @@ impl SourceKind {
             Self::Cdb(_)
             | Self::File(_)
             | Self::Hash
+            | Self::Odbc(_)
             | Self::Regex(_)
             | Self::Sql(_)
             | Self::Sqlite(_)
@@ -190,7 +193,7 @@ impl SourceKind {
             Self::Ldap(ldap) => {
                 ldap.bind || ldap.reads(LdapField::Password) || ldap.reads(LdapField::PasswordHash)
             }
-            Self::Sql(_) | Self::Sqlite(_) | Self::Table => true,
+            Self::Odbc(_) | Self::Sql(_) | Self::Sqlite(_) | Self::Table => true,
         }
     }
 }

@@ -232,6 +232,9 @@ impl Source {
                 let ldap = Arc::new(ldap::Ldap::new(ldap.as_ref().clone())?);
                 Ok(Self::remote(settings, |_| ldap))
             }
+            SourceKind::Odbc(odbc) => {
+                Ok(Self::remote(settings, |_| Arc::new(sql::Odbc::new(odbc, deadline))))
+            }
             SourceKind::Regex(rules) => Ok(Self::Regex(regex::Regex::open(rules)?)),
             SourceKind::Sql(sql) => Ok(Self::remote(settings, |forgetter| {
                 Arc::new(sql::Sql::new(sql, deadline, rules, forgetter))

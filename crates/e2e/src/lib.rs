@@ -15,6 +15,7 @@ pub mod door;
 pub mod headers;
 pub mod house;
 pub mod inside;
+pub mod odbc;
 pub mod processes;
 pub mod programs;
 pub mod runner;

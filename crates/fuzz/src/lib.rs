@@ -33,7 +33,7 @@ pub use worker::worker;
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their folder.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("back", back),
     ("claims", claims),
     ("client", client),

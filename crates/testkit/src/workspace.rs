@@ -56,7 +56,11 @@ pub fn built_program(name: &str) -> io::Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    let hint = if folder.ends_with("release") { "make release" } else { "make build" };
+    let hint = match name {
+        "posthouse-worker" => "make worker",
+        _ if folder.ends_with("release") => "make release",
+        _ => "make build",
+    };
     Err(io::Error::new(
         io::ErrorKind::NotFound,
         format!("{} is not built; run `{hint}` first", program.display()),

@@ -1,9 +1,10 @@
-//! Databases that speak SQL: PostgreSQL, MySQL or MariaDB over a network, SQLite in a file.
+//! Databases that speak SQL: PostgreSQL, MySQL or MariaDB over a network, SQLite in a file, and others behind ODBC.
 //!
 //! No value ever becomes a part of a statement: all are bound to parameters. Nothing here remembers an answer.
 
 mod listen;
 mod mysql;
+mod odbc;
 mod pool;
 mod postgres;
 mod sqlite;
@@ -21,8 +22,9 @@ use super::{
 use crate::{DependsOn, Rules};
 
 use self::pool::{Job, Pool};
-pub(crate) use self::sqlite::Sqlite;
+pub(crate) use self::{odbc::Odbc, sqlite::Sqlite};
 pub use self::{
+    odbc::{ConnectionString, InvalidConnectionString, OdbcSettings},
     sqlite::SqliteSettings,
     statement::{Dialect, InvalidStatement, Statement, Task},
 };
@@ -87,7 +89,7 @@ pub enum SqlTls {
 /// A database over a network, and what it is asked.
 #[derive(Clone, Debug)]
 pub struct SqlSettings {
-    /// Whose SQL it speaks. SQLite has [`SqliteSettings`].
+    /// Whose SQL it speaks. SQLite has [`SqliteSettings`], and ODBC [`OdbcSettings`].
     pub dialect: Dialect,
     /// Where it is.
     pub server: SqlServer,
@@ -133,7 +135,7 @@ impl Sql {
             Dialect::MySql => {
                 Server::MySql(Pool::new(mysql::MySql::new(&settings.server, times), asking, times))
             }
-            Dialect::Postgres | Dialect::Sqlite => {
+            Dialect::Odbc | Dialect::Postgres | Dialect::Sqlite => {
                 let driver = postgres::Postgres::new(&settings.server, times);
                 Server::Postgres(Pool::new(driver, asking, times))
             }

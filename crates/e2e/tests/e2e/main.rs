@@ -33,6 +33,7 @@ mod log;
 mod logins;
 mod loops;
 mod mail_programs;
+mod odbc;
 mod pace;
 mod passwords;
 mod placing;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         sources::cases(),
         ldap::cases(),
         databases::cases(),
+        odbc::cases(),
         passwords::cases(),
         scram::cases(),
         dying::cases(),

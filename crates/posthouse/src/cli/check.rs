@@ -174,6 +174,7 @@ fn source(source: &directory::SourceSettings) -> SourceLine {
         SourceKind::Hash => ("hash", None),
         SourceKind::Http(http) => ("http", Some(http.server.url.origin())),
         SourceKind::Ldap(ldap) => ("ldap", Some(ldap_servers(ldap))),
+        SourceKind::Odbc(odbc) => ("odbc", odbc.connection.as_ref().map(ToString::to_string)),
         SourceKind::Regex(regex) => ("regex", Some(rules(&regex.rules))),
         SourceKind::Sql(sql) => (sql_word(sql.dialect), Some(sql.server.to_string())),
         SourceKind::Sqlite(sqlite) => ("sqlite", Some(sqlite.file.display().to_string())),
@@ -246,6 +247,7 @@ fn answers(summary: &Summary) -> String {
 fn sql_word(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::MySql => "mysql",
+        Dialect::Odbc => "odbc",
         Dialect::Postgres => "postgres",
         Dialect::Sqlite => "sqlite",
     }

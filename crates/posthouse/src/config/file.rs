@@ -30,7 +30,7 @@ pub(super) use self::{
         Cache, Common, Gives, OnError, RegexFormat, RegexRule, RegexSource, SOURCE_WORDS, Source,
         SourceShape, StaticSource, Verify,
     },
-    sql::{SqlSource, SqlTlsMode, SqliteSource},
+    sql::{OdbcSource, SqlSource, SqlTlsMode, SqliteSource},
     tokens::TokensTable,
 };
 

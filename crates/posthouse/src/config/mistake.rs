@@ -216,7 +216,9 @@ pub(super) fn is_harmless(wrong: &str, meant: &str) -> bool {
 /// Whether a line with keys may hold a secret, to judge by its words.
 fn may_be_secret(line: &str) -> bool {
     let line = line.to_lowercase();
-    ["secret", "pass", "token", "header"].iter().any(|word| line.contains(word))
+    ["secret", "pass", "pwd", "token", "header", "connection"]
+        .iter()
+        .any(|word| line.contains(word))
 }
 
 /// The one of `words` that somebody who wrote `wrong` most likely meant.

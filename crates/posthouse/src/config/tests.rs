@@ -193,6 +193,10 @@ fn a_source_whose_secret_an_operator_may_not_read_is_not_asked_from_here() {
         }
         assert_eq!(cannot(&source.replace('@', &format!("{given} = \"X-Key:x\""))), None);
     }
+    let odbc = "source = \"odbc\"\nquery = \"SELECT backend FROM users WHERE name = :user\"\n";
+    let why = cannot(&format!("{odbc}connection_file = \"/nowhere/secret\""));
+    assert!(why.is_some_and(|why| why.contains("/nowhere/secret cannot be read")));
+    assert_eq!(cannot(&format!("{odbc}connection = \"DSN=mail\"")), None);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use testkit::mail_clients::{ImapClient, Security};
+use testkit::peers::odbc::Odbc;
 use testkit::peers::{self, Peer, PeerError};
 use testkit::ports::HeldPorts;
 use testkit::posthouse::{self, Posthouse, PosthouseOptions};
@@ -31,7 +32,7 @@ const PEOPLE: [(&str, &str, &str); 2] =
     [("anna@example.org", "anna", "anna-secret"), ("ben@example.org", "ben", "ben-secret")];
 
 /// The configurations whose databases run here.
-const EXAMPLES: [&str; 4] = ["ldap", "mysql", "postgres", "sqlite"];
+const EXAMPLES: [&str; 5] = ["ldap", "mysql", "odbc", "postgres", "sqlite"];
 
 /// Everything that runs.
 struct Lab {
@@ -39,6 +40,7 @@ struct Lab {
     ldap: Slapd,
     postgres: Postgres,
     mariadb: Mariadb,
+    odbc: Odbc,
     folder: TempDir,
 }
 
@@ -84,6 +86,7 @@ impl Lab {
             ldap: Slapd::start("")?,
             postgres: Postgres::start()?,
             mariadb: Mariadb::start()?,
+            odbc: Odbc::ensure()?,
             folder: workspace::temporary_folder("source-lab")?,
         };
         lab.fill()?;
@@ -125,16 +128,20 @@ impl Lab {
     }
 
     /// What the configurations find in the environment.
-    fn environment(&self) -> Vec<(String, String)> {
-        [
+    fn environment(&self) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+        let (driver, file) = (self.odbc.sqlite_driver(), self.sqlite());
+        let libraries = self.odbc.library_path()?;
+        Ok([
             ("LDAP_PORT", self.ldap.ldap_port().to_string()),
             ("POSTGRES_PORT", self.postgres.port().to_string()),
             ("MYSQL_PORT", self.mariadb.port().to_string()),
-            ("SQLITE_FILE", self.sqlite().display().to_string()),
+            ("SQLITE_FILE", file.display().to_string()),
+            ("ODBC_CONNECTION", format!("DRIVER={};Database={}", driver.display(), file.display())),
+            ("LD_LIBRARY_PATH", libraries.to_string_lossy().into_owned()),
             ("POSTHOUSE_STATE", self.folder.path().join("state").display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .to_vec())
     }
 
     fn check(&self) -> Result<(), Box<dyn Error>> {
@@ -155,7 +162,7 @@ impl Lab {
         let port = *held.numbers()?.first().ok_or("the kernel gave no port")?;
         drop(held);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut environment = self.environment();
+        let mut environment = self.environment()?;
         environment.retain(|(name, _)| name != "POSTHOUSE_STATE");
         environment.push(("IMAP_PORT".to_owned(), port.to_string()));
         let options = PosthouseOptions {
@@ -178,8 +185,8 @@ impl Lab {
 
     fn explain(&self) -> Result<(), Box<dyn Error>> {
         println!("\nIn another terminal:\n");
-        for (name, value) in self.environment() {
-            println!("  export {name}={value}");
+        for (name, value) in self.environment()? {
+            println!("  export {name}='{value}'");
         }
         println!("\nThen one of these:\n");
         let (root, posthouse) = (workspace::checkout(), workspace::built_program("posthouse")?);

@@ -12,6 +12,8 @@ use crate::{Placeholder, Query};
 pub enum Dialect {
     /// MySQL and MariaDB.
     MySql,
+    /// That of any database behind an ODBC driver: what all have in common, and backquotes.
+    Odbc,
     /// PostgreSQL.
     Postgres,
     /// SQLite.
@@ -190,8 +192,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Leaves a comment alone.
+    /// Leaves a comment alone. Where a driver would look for `?` in it, it goes, unless it is a hint to the database.
     fn comment(&mut self) -> Result<bool, InvalidStatement> {
+        let (start, done) = (self.at, self.done.len());
+        let commented = self.copy_comment()?;
+        let text = self.text.get(start..self.at).unwrap_or_default();
+        if commented && self.dialect == Dialect::Odbc && !text.starts_with("/*+") {
+            self.done.truncate(done);
+            self.done.push(' ');
+        }
+        Ok(commented)
+    }
+
+    fn copy_comment(&mut self) -> Result<bool, InvalidStatement> {
         let rest = self.rest();
         // MySQL takes `5--2` for a difference.
         let dashes = rest.strip_prefix("--").is_some_and(|behind| {
@@ -235,7 +248,7 @@ impl Reader<'_> {
     fn quoted(&mut self, c: char) -> Result<bool, InvalidStatement> {
         let close = match (c, self.dialect) {
             ('\'' | '"', _) => c,
-            ('`', Dialect::MySql | Dialect::Sqlite) => '`',
+            ('`', Dialect::MySql | Dialect::Odbc | Dialect::Sqlite) => '`',
             ('[', Dialect::Sqlite) => ']',
             _ => return Ok(false),
         };
@@ -248,7 +261,7 @@ impl Reader<'_> {
                 let stem = before.strip_suffix(['E', 'e']);
                 c == '\'' && stem.is_some_and(|stem| !stem.ends_with(in_name))
             }
-            Dialect::Sqlite => false,
+            Dialect::Odbc | Dialect::Sqlite => false,
         };
         self.copy(1);
         loop {
@@ -295,7 +308,7 @@ impl Reader<'_> {
     fn is_raw_parameter(&self, c: char) -> bool {
         let next = self.rest().chars().nth(1);
         match (self.dialect, c) {
-            (Dialect::MySql, c) => c == '?',
+            (Dialect::MySql | Dialect::Odbc, c) => c == '?',
             (Dialect::Postgres, c) => c == '$' && next.is_some_and(|c| c.is_ascii_digit()),
             (Dialect::Sqlite, '?') => true,
             (Dialect::Sqlite, _) => next.is_some_and(in_name),
@@ -333,7 +346,7 @@ impl Reader<'_> {
             }
         };
         match self.dialect {
-            Dialect::MySql => self.done.push('?'),
+            Dialect::MySql | Dialect::Odbc => self.done.push('?'),
             Dialect::Postgres => self.done.push_str(&format!("${number}")),
             Dialect::Sqlite => self.done.push_str(&format!("?{number}")),
         }
@@ -360,7 +373,8 @@ mod tests {
 
     use super::*;
 
-    const DIALECTS: [Dialect; 3] = [Dialect::MySql, Dialect::Postgres, Dialect::Sqlite];
+    const DIALECTS: [Dialect; 4] =
+        [Dialect::MySql, Dialect::Odbc, Dialect::Postgres, Dialect::Sqlite];
 
     fn parsed(text: &str, dialect: Dialect) -> Result<Statement, InvalidStatement> {
         Statement::parse(text, dialect, Task::LookUp)
@@ -375,6 +389,7 @@ mod tests {
         let written = "SELECT b FROM u WHERE n=:user AND (d = :domain OR n = :user)";
         let wanted = [
             "SELECT b FROM u WHERE n=? AND (d = ? OR n = ?)",
+            "SELECT b FROM u WHERE n=? AND (d = ? OR n = ?)",
             "SELECT b FROM u WHERE n=$1 AND (d = $2 OR n = $1)",
             "SELECT b FROM u WHERE n=?1 AND (d = ?2 OR n = ?1)",
         ];
@@ -384,7 +399,7 @@ mod tests {
             let statement = parsed(written, dialect).unwrap();
             assert_eq!(&**statement.text(), wanted);
             let values = statement.values(&query, "bob@x", "");
-            let bound = if dialect == Dialect::MySql {
+            let bound = if matches!(dialect, Dialect::MySql | Dialect::Odbc) {
                 &["bob@x", "x", "bob@x"][..]
             } else {
                 &["bob@x", "x"]
@@ -401,7 +416,7 @@ mod tests {
             "SELECT 1 /* :usr ' \" */ , 2",
             "SELECT 1; ;-- :usr",
         ] {
-            for dialect in DIALECTS {
+            for dialect in [Dialect::MySql, Dialect::Postgres, Dialect::Sqlite] {
                 let kept = same.split(';').next().unwrap();
                 assert_eq!(text(same, dialect), kept, "{dialect:?}");
             }
@@ -422,6 +437,15 @@ mod tests {
         for same in ["SELECT [a:b ' ], `a:b`, '\\'", "SELECT 1 /* :usr"] {
             assert_eq!(text(same, Dialect::Sqlite), same);
         }
+        for same in [
+            "SELECT {fn UCASE(a)}, `a:b`, a[1:2], '\\', @@x, ':user', \"a\"\":user\"",
+            "SELECT /*+ INDEX(a:b) */ 1",
+        ] {
+            assert_eq!(text(same, Dialect::Odbc), same);
+        }
+        let commented = "SELECT 1 -- who's :where?\n, 2/* :usr ' ? */, 3; ;-- :usr";
+        assert_eq!(text(commented, Dialect::Odbc), "SELECT 1  \n, 2 , 3");
+        assert_eq!(text("SELECT {fn UCASE(:user)}", Dialect::Odbc), "SELECT {fn UCASE(?)}");
         assert_eq!(text("SELECT 5--:user\n", Dialect::MySql), "SELECT 5--?\n");
         assert_eq!(text("SELECT :client_ip::inet", Dialect::Postgres), "SELECT $1::inet");
         assert_eq!(text("SELECT '\\', :user", Dialect::Postgres), "SELECT '\\', $1");
@@ -452,6 +476,7 @@ mod tests {
             ("SELECT $1", Dialect::Postgres),
             ("SELECT $a$ x", Dialect::Postgres),
             ("SELECT ?", Dialect::MySql),
+            ("SELECT ?", Dialect::Odbc),
             ("SELECT ?1", Dialect::Sqlite),
             ("SELECT @a", Dialect::Sqlite),
             ("SELECT 1 /* ", Dialect::Postgres),

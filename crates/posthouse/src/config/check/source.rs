@@ -2,6 +2,7 @@
 
 mod http;
 mod ldap;
+mod odbc;
 mod regex;
 mod sql;
 
@@ -102,6 +103,7 @@ fn source(
             SourceKind::Regex(regex::settings(at, table, backends, reader)?)
         }
         SourceShape::MySql(table) => sql::server(at, table, Dialect::MySql, purpose, reader)?,
+        SourceShape::Odbc(table) => odbc::database(at, table, purpose, reader)?,
         SourceShape::Postgres(table) => sql::server(at, table, Dialect::Postgres, purpose, reader)?,
         SourceShape::Sqlite(table) => sql::file(at, table, reader)?,
         SourceShape::Static(table) => {
@@ -254,6 +256,7 @@ fn try_file(
         | SourceShape::Http(_)
         | SourceShape::Ldap(_)
         | SourceShape::MySql(_)
+        | SourceShape::Odbc(_)
         | SourceShape::Postgres(_)
         | SourceShape::Sqlite(_)
         | SourceShape::Static(_)

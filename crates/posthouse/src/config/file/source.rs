@@ -6,7 +6,7 @@ use ::directory::Template;
 use model::BackendName;
 use toml::{Spanned, de::DeValue};
 
-use super::{HttpSource, LdapSource, SqlSource, SqliteSource, words};
+use super::{HttpSource, LdapSource, OdbcSource, SqlSource, SqliteSource, words};
 use crate::config::read::{Field, Keyed, Listed, Literally, Read, Reader, Tables, table};
 
 table! {
@@ -196,6 +196,7 @@ kinds! {
     "ldap" = Ldap(LdapSource),
     "regex" = Regex(RegexSource),
     "mysql" = MySql(SqlSource),
+    "odbc" = Odbc(OdbcSource),
     "postgres" = Postgres(SqlSource),
     "sqlite" = Sqlite(SqliteSource),
     "static" = Static(StaticSource),
@@ -213,6 +214,7 @@ impl SourceShape {
             Self::Regex(table) => vec![&table.file],
             Self::Hash(_)
             | Self::MySql(_)
+            | Self::Odbc(_)
             | Self::Postgres(_)
             | Self::Sqlite(_)
             | Self::Static(_)
@@ -226,6 +228,7 @@ impl SourceShape {
             Self::Http(table) => vec![&table.token_file, &table.headers_file],
             Self::Ldap(table) => vec![&table.password_file],
             Self::MySql(table) | Self::Postgres(table) => vec![&table.password_file],
+            Self::Odbc(table) => vec![&table.connection_file],
             Self::Cdb(_)
             | Self::File(_)
             | Self::Hash(_)
@@ -242,6 +245,7 @@ impl SourceShape {
             Self::MySql(table) | Self::Postgres(table) => {
                 vec![&table.ca_file, &table.certificate, &table.key]
             }
+            Self::Odbc(table) => vec![&table.worker],
             Self::Sqlite(table) => vec![&table.file],
             _ => Vec::new(),
         }

@@ -43,6 +43,22 @@ table! {
     }
 }
 
+table! {
+    /// A database behind an ODBC driver.
+    OdbcSource, "source = \"odbc\"" {
+        /// The connection string.
+        "connection" = connection: Secret,
+        /// In place of it: the file with it.
+        "connection_file" = connection_file: PathBuf,
+        /// How many connections it gets at most, each by a worker of its own.
+        "connections" = connections: u32,
+        /// The worker's program.
+        "worker" = worker: PathBuf,
+        /// Looks a user up.
+        "query" = query: Literally,
+    }
+}
+
 words! {
     /// How a connection to a database is kept private.
     SqlTlsMode, "a TLS mode of a database" {

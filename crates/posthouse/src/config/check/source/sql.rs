@@ -44,11 +44,12 @@ pub(super) fn server(
     let query = query(at, &table.query, dialect, reader);
     let tls = tls(table, &addresses, purpose, reader);
     let listen = listen(table, dialect, reader);
-    let connections = connections(table, reader);
+    let least = if table.listen.given().is_some() { 2 } else { 1 };
+    let connections = connections(&table.connections, least, reader);
     let password = password(table, purpose, reader);
     let port = match dialect {
         Dialect::MySql => 3306,
-        Dialect::Postgres | Dialect::Sqlite => 5432,
+        Dialect::Odbc | Dialect::Postgres | Dialect::Sqlite => 5432,
     };
     let with_port = |at: &HostPort| (at.host.clone(), at.port.unwrap_or(port));
     Some(SourceKind::Sql(Box::new(SqlSettings {
@@ -153,10 +154,10 @@ fn password(table: &file::SqlSource, purpose: Purpose, reader: &mut Reader<'_>) 
     given_or_in_file("the password", given, reads_file, reader, secret_file)
 }
 
-fn connections(table: &file::SqlSource, reader: &mut Reader<'_>) -> usize {
-    let count = table.connections.or(CONNECTIONS);
-    let least = if table.listen.given().is_some() { 2 } else { 1 };
-    if let Some(given) = table.connections.given()
+/// How many connections a database gets, of which it needs so many.
+pub(super) fn connections(field: &Field<u32>, least: u32, reader: &mut Reader<'_>) -> usize {
+    let count = field.or(CONNECTIONS);
+    if let Some(given) = field.given()
         && !(least..=MOST_CONNECTIONS).contains(&count)
     {
         let title = format!("a number from {least} to {MOST_CONNECTIONS} is expected here");
@@ -180,7 +181,8 @@ fn listen(table: &file::SqlSource, dialect: Dialect, reader: &mut Reader<'_>) ->
     Some(given.value.clone())
 }
 
-fn query(
+/// The statement that looks a user up.
+pub(super) fn query(
     at: &At<file::Source>,
     field: &Field<Literally>,
     dialect: Dialect,
