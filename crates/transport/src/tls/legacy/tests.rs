@@ -418,7 +418,7 @@ async fn a_server_without_tls_comes_with_where_to_look() {
 
 #[test]
 fn a_failed_connection_is_not_asked_again() {
-    let context = Context::new(&Verify::Nothing).unwrap();
+    let context = Context::new(&Verify::Nothing, None).unwrap();
     let mut session = context.session(&ServerName::try_from("localhost").unwrap()).unwrap();
     let mut outgoing = Outgoing::default();
     let mut plain = Vec::new();
@@ -435,9 +435,9 @@ fn a_failed_connection_is_not_asked_again() {
 #[test]
 fn a_handshake_and_data_cut_into_single_bytes_come_through() {
     let keys = Keys::old();
-    let ssl = Ssl::new(&server(&keys, SslVersion::TLS1, AES)).unwrap();
+    let ssl = Ssl::new(&server(&keys, SslVersion::TLS1, AES).build()).unwrap();
     let mut server = SslStream::new(ssl, Wire::default()).unwrap();
-    let context = Context::new(&keys.roots()).unwrap();
+    let context = Context::new(&keys.roots(), None).unwrap();
     let mut client = context.session(&ServerName::try_from("localhost").unwrap()).unwrap();
     let (mut outgoing, mut plain) = (Outgoing::default(), Vec::new());
     let mut progress = client.receive(b"", 0, &mut plain, &mut outgoing).unwrap();
