@@ -4,6 +4,7 @@
 
 use directory::{
     Added, Directory, Held, PlaceRefused, PlacedMailbox, PoolView, Range, Renamed, ShardRun,
+    Whereabouts,
 };
 use model::{BackendName, CanonicalUser, UserName};
 use proxy::Sessions;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Actor, Mailbox, Refused, Renaming, Why,
     users::{canonical, nothing_stored, shown},
+    whereabouts,
 };
 
 /// Mailboxes on one page of a list at most.
@@ -224,6 +226,17 @@ pub struct AlsoKick {
 }
 
 impl Hold<'_> {
+    /// Where the user is, if that can be said now: by that he is held under all of his names. Must be called within a
+    /// tokio runtime.
+    pub async fn whereabouts(self, directory: &Directory) -> Option<Whereabouts> {
+        let Self::User(name) = self else { return None };
+        let at = whereabouts(directory, name).await;
+        if let Err(refused) = &at {
+            tracing::warn!(user = name, detail = %refused.message, "held by what was seen of him before");
+        }
+        at.ok()
+    }
+
     fn what(self, directory: &Directory) -> Result<Held, Refused> {
         match self {
             Self::Backend(name) => Ok(Held::Backend(backend(name)?)),
@@ -232,8 +245,8 @@ impl Hold<'_> {
     }
 }
 
-/// Lets nobody new in, until it is released: to a user's mailbox, or to a back end. `sessions` are those
-/// at work, where there are any.
+/// Lets nobody new in, until it is released: to a user's mailbox, by whatever name, or to a back end. `sessions` are
+/// those at work, where there are any; `at` is where the user is, if that can be said.
 ///
 /// # Errors
 /// [`Why::Invalid`] if the name is none, [`Why::NotFound`] if there is no such back end.
@@ -242,19 +255,23 @@ pub fn hold(
     sessions: Option<&Sessions>,
     actor: &Actor,
     hold: Hold<'_>,
+    at: Option<&Whereabouts>,
     also: AlsoKick,
 ) -> Result<Switched, Refused> {
     let what = hold.what(directory)?;
-    let changed = directory.hold(actor.as_str(), what.clone())?;
+    let changed = directory.hold(actor.as_str(), what.clone(), at)?;
     let mut kicked = 0;
     // After the hold: whoever was on his way in meanwhile finds it.
     if let Some(sessions) = sessions.filter(|_| also.kick) {
-        let meant = |view: &proxy::SessionView| match &what {
-            Held::Backend(backend) => view.backend == *backend,
-            Held::User(user) => view.user == *user,
-        };
-        let open = sessions.list();
-        kicked = open.iter().filter(|view| meant(view) && sessions.kick(view.session)).count();
+        let mut open = sessions.list();
+        match &what {
+            Held::Backend(backend) => open.retain(|view| view.backend == *backend),
+            Held::User(user) => {
+                let is_his = directory.names_of(user);
+                open.retain(|view| is_his(&view.user));
+            }
+        }
+        kicked = open.iter().filter(|view| sessions.kick(view.session)).count();
     }
     told("hold", actor, &what, changed, kicked);
     Ok(Switched { name: name_of(&what).to_owned(), changed, kicked })
@@ -443,6 +460,14 @@ pub fn user_rename(
     match directory.rename(actor.as_str(), old, to)? {
         Renamed::Done => {}
         Renamed::Nobody => return Err(nothing_stored(user)),
+        Renamed::Held => {
+            let message = format!(
+                "`{}` or `{}` is held: release both",
+                shown(user.as_str()),
+                shown(to.as_str())
+            );
+            return Err(Refused::invalid(message));
+        }
         Renamed::Taken => {
             let message = format!("something is stored of `{}` already", shown(to.as_str()));
             return Err(Refused::invalid(message));

@@ -8,8 +8,8 @@ use std::{
 };
 
 use directory::{
-    Answer, Backends, Change, Directory, Event, Held, Import, ImportFormat, ImportReport,
-    PasswordChange, Place, Range, Rules, Store, Whereabouts, WrongLines,
+    Answer, Backends, Change, Directory, Event, Import, ImportFormat, ImportReport, PasswordChange,
+    Place, Range, Rules, Store, Whereabouts, WrongLines,
 };
 use model::{BackendName, CanonicalUser, Protocol, Secret, UserName};
 use serde::{Deserialize, Serialize};
@@ -315,7 +315,6 @@ pub fn user_show(
     }
     let answer = home.as_ref().and_then(|home| home.answer.clone());
     let history = directory.history(&user, SHOWN_HISTORY)?;
-    let is_held = |held: &Held| matches!(held, Held::User(held) if *held == user);
     Ok(ShownUser {
         backend: match &answer {
             Some(answer) => Some(answer.place.to_string()),
@@ -327,7 +326,7 @@ pub fn user_show(
             .is_some_and(|home| home.password.is_some() || home.verifier.is_some()),
         changed_at: home.map(|home| seconds(home.changed_at)),
         mailbox,
-        held: directory.holds().list().iter().any(is_held),
+        held: directory.is_user_held(&user),
         history: history.into_iter().map(HistoryLine::from).collect(),
         user: user.to_string(),
     })

@@ -4,12 +4,14 @@
 
 use std::{net::IpAddr, net::SocketAddr, str, time::Duration};
 
-use directory::{Query, Verdict};
+use directory::{HELD_PATIENCE, Passage, Query, WayIn};
 use http_body_util::Empty;
 use hyper::{
     HeaderMap, Method, Response, StatusCode, body::Bytes, header::HeaderValue, http::request::Parts,
 };
-use model::{Blame, Credentials, Mechanism, Proof, Protocol, Reason, Refusal, Secret, UserName};
+use model::{
+    Blame, Credentials, Mechanism, Proof, Protocol, Reason, Refusal, Route, Secret, UserName,
+};
 
 use crate::{Key, serve::Shared};
 
@@ -100,21 +102,24 @@ async fn decide(question: &Question, shared: &Shared) -> Result<Answer, Refused>
         tls: question.tls,
         ..Query::without_client(user, question.protocol)
     };
-    let verdict = shared.directory.admit(&query, &question.offered.proof, question.attempt).await;
-    let route = match verdict {
-        Ok(Verdict::Admit(route)) => route,
-        Ok(Verdict::Refused(refused)) => {
-            let directory::Refused { reason, wait, text, detail } = refused;
-            return Err(Refused { reason, wait, text, detail: detail.unwrap_or_default() });
-        }
-        Ok(Verdict::Unknown) => return Err(Refused::new(Reason::UnknownUser, "")),
-        Err(unavailable) => {
-            return Err(Refused::new(unavailable.reason, unavailable.to_string()));
-        }
-    };
+    let (route, passage) = way_in(&query, question, shared).await?;
+    if route.stale {
+        tracing::info!(
+            target: "answer",
+            server = &*shared.settings.name,
+            protocol = %question.protocol,
+            user = query.user.as_str(),
+            stale = true,
+            "a source cannot say now: by what it said before",
+        );
+    }
     let (protocol, in_clear) = (question.protocol, shared.settings.backends_in_clear);
     let directed = shared.backends.direct(&route, &question.offered, protocol, in_clear).await;
     let to = directed.map_err(|failure| Refused::new(failure.reason, failure.to_string()))?;
+    // It may be that his mailbox is moved at this moment.
+    if !shared.directory.is_free(&passage, &query.user, &to.backend) {
+        return Err(Refused::new(Reason::Held, ""));
+    }
     let mut answer = plain(StatusCode::OK);
     let fields = answer.headers_mut();
     fields.insert("auth-status", HeaderValue::from_static("OK"));
@@ -127,6 +132,29 @@ async fn decide(question: &Question, shared: &Shared) -> Result<Answer, Refused>
         set(fields, "auth-pass", secret.reveal())?;
     }
     Ok(answer)
+}
+
+/// Asks the directory for the way to a user's mailbox. While he is held, or where he would go is, he waits, as long as
+/// not so many do that nobody else could ask.
+async fn way_in(
+    query: &Query,
+    question: &Question,
+    shared: &Shared,
+) -> Result<(Route, Passage), Refused> {
+    let waits = shared.may_wait.try_acquire();
+    let patience = if waits.is_ok() { HELD_PATIENCE } else { Duration::ZERO };
+    let proof = &question.offered.proof;
+    let asked = shared.directory.admit_when_free(query, proof, question.attempt, patience).await;
+    match asked {
+        Ok(WayIn::Open(route, passage)) => Ok((route, passage)),
+        Ok(WayIn::Held(_)) => Err(Refused::new(Reason::Held, "")),
+        Ok(WayIn::Refused(refused)) => {
+            let directory::Refused { reason, wait, text, detail } = refused;
+            Err(Refused { reason, wait, text, detail: detail.unwrap_or_default() })
+        }
+        Ok(WayIn::Unknown) => Err(Refused::new(Reason::UnknownUser, "")),
+        Err(unavailable) => Err(Refused::new(unavailable.reason, unavailable.to_string())),
+    }
 }
 
 /// Sets a field whose value nobody escapes: what would be changed on its way cannot be said.

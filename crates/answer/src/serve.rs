@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) directory: Arc<Directory>,
     pub(crate) backends: Arc<Backends>,
+    /// For questions of users who may turn out to be held, and then wait.
+    pub(crate) may_wait: Semaphore,
 }
 
 /// The servers at work. Dropped, they listen no more; questions under way are answered.
@@ -57,7 +59,8 @@ pub fn serve(
         let (directory, backends) = (Arc::clone(directory), Arc::clone(backends));
         let address = listener.address()?;
         tracing::info!(target: "answer", server = &*settings.name, %address, "answering");
-        let shared = Arc::new(Shared { settings, directory, backends });
+        let may_wait = Semaphore::new(settings.connections / 2);
+        let shared = Arc::new(Shared { settings, directory, backends, may_wait });
         running.0.push(tokio::spawn(listen(listener, shared)));
     }
     Ok(running)

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use model::{Credentials, Host, Reason, Route, Secret, Target, UserName};
+use model::{BackendName, Credentials, Host, Reason, Route, Secret, Target, UserName};
 use proto::{
     back::{How, Whose},
     front::Said,
@@ -15,6 +15,8 @@ use crate::{Backend, Backends, Failure, Tls, enter::Trouble, secrets};
 /// How another program logs a user in: with a password, and without TLS.
 #[derive(Clone, Debug)]
 pub struct Directions {
+    /// The back end that it is.
+    pub backend: BackendName,
     /// Where.
     pub address: SocketAddr,
     /// The user's name there.
@@ -28,7 +30,8 @@ impl Backends {
     /// back ends that we speak to under STARTTLS.
     ///
     /// # Errors
-    /// [`Failure`] if it could not get in so, or nobody knows the address.
+    /// [`Failure`] if it could not get in so, nobody knows the address, or several servers share his mail: who is on
+    /// which of them is known of our own sessions alone.
     pub async fn direct(
         &self,
         route: &Route,
@@ -39,6 +42,14 @@ impl Backends {
         let target = route.targets.first();
         let known = target.and_then(|target| Some((self.table.get(&target.backend)?, target)));
         let directions = match known {
+            // Each of them may have his open sessions: ours are known, those of others are not.
+            Some((backend, _))
+                if route.targets.len() > 1 || backend.settings.same_store.is_some() =>
+            {
+                let detail =
+                    "several servers share his mail, and who asks cannot be kept on one of them";
+                Err((Reason::BackendLoginDisabled, detail.to_owned()))
+            }
             Some((backend, target)) => {
                 self.directions(backend, target, route, offered, protocol, in_clear).await
             }
@@ -92,6 +103,7 @@ impl Backends {
             };
             if let Some(ip) = ip {
                 return Ok(Directions {
+                    backend: target.backend.clone(),
                     address: SocketAddr::new(ip, port),
                     user: login.user,
                     secret,

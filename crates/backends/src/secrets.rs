@@ -97,6 +97,7 @@ mod tests {
             user: name("there"),
             secret: password.map(secret),
             judged: true,
+            stale: false,
         }
     }
 

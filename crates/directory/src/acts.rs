@@ -132,31 +132,58 @@ impl Directory {
         Ok(self.store()?.history(Some(user), limit)?)
     }
 
-    /// Lets nobody new in: to a user's mailbox, or to a back end. Whether that is news.
+    /// Lets nobody new in: to a user's mailbox, or to a back end. Whether that is news. A user's mailbox has all its
+    /// names; that of one who was not seen yet is what `at` says.
     ///
     /// # Errors
     /// [`PlaceRefused`]; then nothing was changed.
-    pub fn hold(&self, actor: &str, what: Held) -> Result<bool, PlaceRefused> {
-        if let Held::Backend(name) = &what {
-            self.check_backend(name)?;
+    pub fn hold(
+        &self,
+        actor: &str,
+        what: Held,
+        at: Option<&Whereabouts>,
+    ) -> Result<bool, PlaceRefused> {
+        let store = self.store()?;
+        match &what {
+            Held::Backend(name) => self.check_backend(name)?,
+            Held::User(user) => {
+                if let Some(mailbox) = at.and_then(Whereabouts::wanted).and_then(Wanted::given) {
+                    store.remember_mailbox(user, &mailbox)?;
+                }
+            }
         }
-        let news = self.store()?.set_held(actor, what.words(), true)?;
-        self.holds().hold(what);
+        let news = store.set_held(actor, what.words(), true)?;
+        let mailbox = match &what {
+            Held::Backend(_) => None,
+            Held::User(user) => self.mailbox_of(user)?,
+        };
+        self.holds().hold(what, mailbox);
         Ok(news)
     }
 
-    /// Lets those in who waited. Whether anybody was held.
+    /// Lets those in who waited: to a user's mailbox, by whatever name it was held, or to a back end. Whether anybody
+    /// was held.
     ///
     /// # Errors
-    /// [`PlaceRefused`]; then nothing was changed.
+    /// [`PlaceRefused`]; then nothing more is changed.
     pub fn release(&self, actor: &str, what: &Held) -> Result<bool, PlaceRefused> {
-        let news = self.store()?.set_held(actor, what.words(), false)?;
-        // What it said before may be from before what was done meanwhile.
-        self.forget(match what {
-            Held::Backend(_) => None,
-            Held::User(user) => Some(user),
-        });
-        self.holds().release(what);
+        let mut all = vec![what.clone()];
+        if let Held::User(user) = what
+            && let Some(mailbox) = self.mailbox_of(user)?
+        {
+            let others = self.holds().users_of(&mailbox).into_iter();
+            all.extend(others.filter(|other| other != user).map(Held::User));
+        }
+        let mut news = false;
+        for what in &all {
+            news |= self.store()?.set_held(actor, what.words(), false)?;
+            // What it said before may be from before what was done meanwhile.
+            self.forget(match what {
+                Held::Backend(_) => None,
+                Held::User(user) => Some(user),
+            });
+            self.holds().release(what);
+        }
         Ok(news)
     }
 
@@ -168,10 +195,12 @@ impl Directory {
     }
 
     fn store(&self) -> Result<&Store, PlaceRefused> {
-        Ok(self.placement()?.store())
+        let store = self.kept().store().map(AsRef::as_ref);
+        store.map_err(|problem| PlaceRefused::Unavailable(problem.to_owned()))
     }
 
     fn placement(&self) -> Result<&Placement, PlaceRefused> {
-        self.kept().ok_or_else(|| PlaceRefused::Unavailable("there is no state folder".to_owned()))
+        let placement = self.kept().placement().map(AsRef::as_ref);
+        placement.map_err(|problem| PlaceRefused::Unavailable(problem.to_owned()))
     }
 }

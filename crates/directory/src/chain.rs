@@ -22,8 +22,8 @@ use crate::{
 pub(crate) enum Known<'c> {
     /// Nobody knows him, and everybody could say so.
     Nobody,
-    /// A source has judged his password, and it is wrong.
-    Refused(Refused),
+    /// This source has judged his password, and it is wrong.
+    Refused(&'c Link, Refused),
     /// The source that knows him, and all that is known of him.
     User(&'c Link, Found),
 }
@@ -94,7 +94,7 @@ impl Chain {
                 Ok(Said::Unknown) => {}
                 Ok(Said::Refused { wait, text }) => {
                     let refused = Refused { wait, text, ..Reason::WrongPassword.into() };
-                    return Ok(Known::Refused(refused));
+                    return Ok(Known::Refused(link, refused));
                 }
                 Err(cannot) => {
                     let unavailable = link.unavailable(cannot);
@@ -250,7 +250,7 @@ impl Link {
     }
 
     pub(crate) fn unavailable(&self, cannot: CannotSay) -> Unavailable {
-        let CannotSay { reason, detail } = cannot;
+        let CannotSay { reason, detail, .. } = cannot;
         Unavailable { reason, source_name: Arc::clone(&self.name), detail }
     }
 }

@@ -14,8 +14,9 @@ use crate::{
     Unresolved,
     chain::{Chain, Known, Link, SourceFigures},
     decoys::{DecoyKeyError, Decoys},
-    holds::{Held, Holds},
+    holds::Holds,
     judge::{Judge, Judgement},
+    kept::Kept,
     placement::{Living, Placed, Placement, Wanted},
     sources::{Around, Asking, CannotSay, Found, Offer},
 };
@@ -174,8 +175,7 @@ pub struct Directory {
     chain: Chain,
     depends_on: DependsOn,
     judge: Judge,
-    placement: Option<Arc<Placement>>,
-    holds: Holds,
+    kept: Kept,
     decoys: Option<Decoys>,
 }
 
@@ -199,44 +199,14 @@ impl Directory {
             Judge::open(settings.passwords, settings.tokens.as_ref(), settings.rules.clone())
                 .map_err(OpenError::Tokens)?;
         let chain = Chain::open(settings.chain, &around)?;
-        let store = match chain.store() {
-            Some(store) => Some(Arc::clone(store)),
-            None if state.as_os_str().is_empty() => None,
-            None => Some(Arc::new(Store::open(&state)?)),
-        };
-        let placement = match &store {
-            Some(store) => {
-                let (store, backends) = (Arc::clone(store), Arc::clone(&backends));
-                let needed = !settings.pools.pools.is_empty();
-                match Placement::open(store, backends, settings.pools) {
-                    Ok(placement) => Some(Arc::new(placement)),
-                    Err((name, problem)) if needed => {
-                        return Err(OpenError::Pool { name, problem });
-                    }
-                    // Whoever has to be looked for there is told to try later until it is mended.
-                    Err((_, problem)) => {
-                        tracing::error!(%problem, "what is kept of placements cannot be read");
-                        None
-                    }
-                }
-            }
-            None => None,
-        };
-        let held = match store.as_deref().map(Store::held).transpose() {
-            Err(problem) if chain.store().is_some() => {
-                tracing::error!(%problem, "who is held cannot be read: nobody is held");
-                None
-            }
-            held => held?,
-        };
+        let kept = Kept::open(chain.store(), &state, &backends, settings.pools)?;
         Ok(Self {
             rules: settings.rules,
             backends,
             depends_on: chain.depends_on(),
             chain,
             judge,
-            placement,
-            holds: Holds::new(held.into_iter().flatten().filter_map(|held| held_before(&held))),
+            kept,
             decoys,
         })
     }
@@ -300,14 +270,32 @@ impl Directory {
             placed: None,
             wanted: None,
         };
-        let Known::User(link, found) = self.chain.ask(query, None, how).await? else {
-            return Ok(nowhere);
+        let (link, found) = match self.chain.ask(query, None, how).await? {
+            Known::User(link, found) => (link, found),
+            Known::Refused(link, _) => {
+                let told = "it refuses him, and does not say whether it knows him";
+                let cannot_say = Some(link.unavailable(CannotSay::unavailable(told)));
+                let source = Some(Arc::clone(link.name()));
+                return Ok(Whereabouts { source, cannot_say, ..nowhere });
+            }
+            Known::Nobody => return Ok(nowhere),
         };
         let source = Some(Arc::clone(link.name()));
         let wanted = self.wanted(link, query, &found);
-        let looked = match (&wanted, &self.placement) {
-            (Some(wanted), Some(placement)) => placement.look(wanted),
-            _ => Ok(None),
+        let looked = match &wanted {
+            Some(wanted) => match self.placed_by() {
+                Ok(placement) => placement.look(wanted),
+                Err(cannot) => {
+                    let cannot_say = Some(link.unavailable(cannot));
+                    return Ok(Whereabouts {
+                        source,
+                        cannot_say,
+                        wanted: Some(wanted.clone()),
+                        ..nowhere
+                    });
+                }
+            },
+            None => Ok(None),
         };
         let placed = looked.map_err(|cannot| link.unavailable(cannot))?;
         let targets = match &placed {
@@ -323,8 +311,8 @@ impl Directory {
             Err(unavailable) => (None, Some(unavailable)),
         };
         let user = found.user.unwrap_or_else(|| query.user.name().clone());
-        let (secret, judged) = (found.secret, found.judged);
-        let route = targets.map(|targets| Route { targets, user, secret, judged });
+        let (secret, judged, stale) = (found.secret, found.judged, found.stale);
+        let route = targets.map(|targets| Route { targets, user, secret, judged, stale });
         Ok(Whereabouts { source, route, cannot_say, placed, wanted, ..nowhere })
     }
 
@@ -360,7 +348,7 @@ impl Directory {
         let decoy = |reason| ToProve { verifier: decoy, unprovable: Some(reason) };
         let (link, found) = match self.chain.ask(query, None, Asking::Usual).await? {
             Known::User(link, found) => (link, found),
-            Known::Refused(refused) => return Ok(decoy(refused.reason)),
+            Known::Refused(_, refused) => return Ok(decoy(refused.reason)),
             Known::Nobody => return Ok(decoy(Reason::UnknownUser)),
         };
         let disabled = found.disabled.then_some(Reason::UserDisabled);
@@ -422,22 +410,22 @@ impl Directory {
         self.chain.store()
     }
 
-    /// What is kept of pools and holds; none without a state folder.
-    pub(crate) fn kept(&self) -> Option<&Placement> {
-        self.placement.as_deref()
+    /// What is kept of pools and holds.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// From now on nobody gets a first home on a back end of which `living` says that it is dead. Whoever has a
     /// home is always looked for there.
     pub fn place_on_the_living(&self, living: Living) {
-        if let Some(placement) = &self.placement {
+        if let Ok(placement) = self.kept.placement() {
             placement.watch(living);
         }
     }
 
     /// Who is held.
     pub fn holds(&self) -> &Holds {
-        &self.holds
+        self.kept.holds()
     }
 
     /// Whether the chain has a table whose users a pool places where it leaves that open.
@@ -459,7 +447,7 @@ impl Directory {
     ) -> Result<Verdict, Unavailable> {
         let (link, found) = match known {
             Known::User(link, found) => (link, found),
-            Known::Refused(refused) => return Ok(Verdict::Refused(refused)),
+            Known::Refused(_, refused) => return Ok(Verdict::Refused(refused)),
             Known::Nobody => return Ok(Verdict::Unknown),
         };
         if found.disabled && proof.is_some() {
@@ -483,7 +471,8 @@ impl Directory {
             _ => found.judged,
         };
         let user = found.user.unwrap_or_else(|| query.user.name().clone());
-        Ok(Verdict::Admit(Route { targets, user, secret: found.secret, judged }))
+        let (secret, stale) = (found.secret, found.stale);
+        Ok(Verdict::Admit(Route { targets, user, secret, judged, stale }))
     }
 
     /// The mailbox that a pool has to say the home of; none if the source has said where it is, or has no
@@ -492,13 +481,16 @@ impl Directory {
         if found.places.is_empty() { link.wanted(&query.user, found) } else { None }
     }
 
+    fn placed_by(&self) -> Result<&Arc<Placement>, CannotSay> {
+        self.kept.placement().map_err(|problem| {
+            CannotSay::misconfigured(format_args!("its pool keeps nothing: {problem}"))
+        })
+    }
+
     /// Where a pool has a mailbox, or from now on will have it.
     async fn placed(&self, link: &Link, wanted: Wanted) -> Result<Vec<Target>, Unavailable> {
         let cannot = |cannot| link.unavailable(cannot);
-        let Some(placement) = &self.placement else {
-            let detail = "its pool has no state folder to keep its mailboxes in";
-            return Err(cannot(CannotSay::misconfigured(detail)));
-        };
+        let placement = self.placed_by().map_err(cannot)?;
         let placed = match placement.find(&wanted).map_err(cannot)? {
             Some(placed) => placed,
             None => {
@@ -564,17 +556,5 @@ impl Directory {
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.chain.fmt(f)
-    }
-}
-
-/// A hold as it is stored; none if no release writes such a one.
-fn held_before((about, subject): &(String, String)) -> Option<Held> {
-    match about.as_str() {
-        "backend" => BackendName::new(subject).ok().map(Held::Backend),
-        "user" => {
-            let user = UserName::new(subject.as_str()).ok()?;
-            Some(Held::User(CanonicalUser::declare(user)))
-        }
-        _ => None,
     }
 }

@@ -148,7 +148,7 @@ impl Judge {
 }
 
 fn unusable(cannot: &passwords::CannotSay) -> CannotSay {
-    CannotSay { reason: cannot.reason(), detail: cannot.to_string() }
+    CannotSay { reason: cannot.reason(), ..CannotSay::of_question(cannot) }
 }
 
 /// There may be something in a source that could not say now.

@@ -11,6 +11,7 @@ mod directory;
 mod holds;
 mod http;
 mod judge;
+mod kept;
 mod lines;
 pub mod passwords;
 mod placement;
@@ -20,6 +21,7 @@ mod settings;
 mod sources;
 mod store;
 pub mod tokens;
+mod way_in;
 
 pub use acts::PlacedMailbox;
 pub use answer::{Answer, Backends, InvalidAnswer, KnownBackend, Place, Unresolved};
@@ -59,3 +61,4 @@ pub use store::{
     Change, Event, Home, Import, ImportFormat, ImportReport, Listed, PasswordChange, Range,
     Renamed, ShardRun, Store, StoreError, StoredPool, WrongLines,
 };
+pub use way_in::{HELD_PATIENCE, WayIn};

@@ -31,6 +31,31 @@ impl fmt::Display for LineProblem {
     }
 }
 
+/// Tells in which line of a text something stands. Places that follow each other are counted on, so that many of them
+/// take no longer than one.
+pub(crate) struct LineCount<'t> {
+    text: &'t [u8],
+    counted: usize,
+    line: u64,
+}
+
+impl<'t> LineCount<'t> {
+    pub(crate) fn new(text: &'t [u8]) -> Self {
+        Self { text, counted: 0, line: 1 }
+    }
+
+    /// The line, from 1, of what begins at this byte.
+    pub(crate) fn at(&mut self, offset: usize) -> u64 {
+        if offset < self.counted {
+            *self = Self::new(self.text);
+        }
+        let part = self.text.get(self.counted..offset).unwrap_or_default();
+        self.line = part.iter().fold(self.line, |line, byte| line + u64::from(*byte == b'\n'));
+        self.counted = offset;
+        self.line
+    }
+}
+
 /// Why a line says nothing.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum Wrong {
@@ -54,6 +79,8 @@ pub(crate) enum Wrong {
     Flag,
     #[error("what the password is compared with cannot be used: {0}")]
     Hash(#[from] crate::passwords::Unusable),
+    #[error("the id {0}")]
+    Id(&'static str),
     #[error("the line is longer than {LINE_BYTES} bytes")]
     Long,
     #[error("the name cannot be used: {0}")]
@@ -245,6 +272,14 @@ mod tests {
 
     fn pair(name: &str, answer: &str) -> Option<(String, String)> {
         Some((name.to_owned(), answer.to_owned()))
+    }
+
+    #[test]
+    fn lines_are_counted_from_the_begin_wherever_one_looked_before() {
+        let mut lines = LineCount::new(b"a\nb\n\nc");
+        for (offset, line) in [(0, 1), (2, 2), (2, 2), (5, 4), (4, 3), (1, 1), (6, 4), (6, 4)] {
+            assert_eq!(lines.at(offset), line, "{offset}");
+        }
     }
 
     #[test]

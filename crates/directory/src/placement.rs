@@ -136,6 +136,7 @@ impl Placement {
             let placed = seen.placed();
             let chosen = match &placed.backend {
                 Some(_) => None,
+                None if seen.is_collision() => return Err(collides(&wanted.user)),
                 None => Some(self.choose(wanted, &seen)?),
             };
             if !seen.new && chosen.is_none() {
@@ -198,6 +199,7 @@ impl Placement {
         Ok(Seen { mailbox, before, new: false, key, page }.placed())
     }
 
+    #[cfg(test)]
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -282,6 +284,11 @@ impl Wanted {
         if self.anybody { self.mailbox(None) } else { None }
     }
 
+    /// The mailbox whose id a source gives.
+    pub(crate) fn given(&self) -> Option<StoredMailbox> {
+        self.mailbox(None).filter(|mailbox| mailbox.given)
+    }
+
     /// The mailbox that this is, where it can be said. What is stored goes before what is new, so that an
     /// attribute that comes or goes moves nobody; but another id of the source's own is another person.
     fn mailbox(&self, stored: Option<&StoredMailbox>) -> Option<StoredMailbox> {
@@ -339,6 +346,13 @@ impl fmt::Debug for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pools.fmt(f)
     }
+}
+
+/// Of a mailbox that its shard has no home for, and that cannot have one of its own.
+fn collides(user: &CanonicalUser) -> CannotSay {
+    CannotSay::misconfigured(format_args!(
+        "the mailbox of `{user}` has the fingerprint of another one in its shard: give it another id"
+    ))
 }
 
 /// An id that nobody can guess and nobody has.

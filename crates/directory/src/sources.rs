@@ -110,12 +110,20 @@ impl From<Option<Found>> for Said {
 pub(crate) struct CannotSay {
     pub(crate) reason: Reason,
     pub(crate) detail: String,
+    /// Whether it says nothing of what the source can say to others.
+    pub(crate) of_question: bool,
 }
 
 impl CannotSay {
     /// It cannot say now: it is down, hangs, or refuses us.
     pub(crate) fn unavailable(detail: impl fmt::Display) -> Self {
-        Self { reason: Reason::DirectoryUnavailable, detail: detail.to_string() }
+        let (reason, detail) = (Reason::DirectoryUnavailable, detail.to_string());
+        Self { reason, detail, of_question: false }
+    }
+
+    /// It cannot say now, of this user; it works for others.
+    pub(crate) fn of_question(detail: impl fmt::Display) -> Self {
+        Self { of_question: true, ..Self::unavailable(detail) }
     }
 
     /// The embedded store cannot say: now, or because of what stands in it.
@@ -128,7 +136,8 @@ impl CannotSay {
 
     /// What it says cannot be used, and waiting does not help.
     pub(crate) fn misconfigured(detail: impl fmt::Display) -> Self {
-        Self { reason: Reason::DirectoryMisconfigured, detail: detail.to_string() }
+        let (reason, detail) = (Reason::DirectoryMisconfigured, detail.to_string());
+        Self { reason, detail, of_question: true }
     }
 }
 
@@ -225,7 +234,8 @@ impl Source {
             })?)),
             SourceKind::Hash => Ok(Self::Hash),
             SourceKind::Http(http) => {
-                let http = Arc::new(http::Http::new(http, Arc::clone(&around.backends))?);
+                let backends = Arc::clone(&around.backends);
+                let http = Arc::new(http::Http::new(http, backends, deadline)?);
                 Ok(Self::remote(settings, |_| http))
             }
             SourceKind::Ldap(ldap) => {

@@ -158,7 +158,7 @@ pub struct Event {
     pub about: String,
     /// To which.
     pub subject: String,
-    /// What: `place`, `import`, `remove`, `rename`, `set-password`, `forget-password`, `open`,
+    /// What: `place`, `import`, `remove`, `rename`, `change-id`, `set-password`, `forget-password`, `open`,
     /// `add-backend`, `place-shards`, `drain`, `enable`, `hold` or `release`.
     pub act: String,
     /// What was so before it, such as his answer.

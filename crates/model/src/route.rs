@@ -14,6 +14,8 @@ pub struct Route {
     pub secret: Option<Secret>,
     /// Whether the directory has judged the client's proof, and found it right.
     pub judged: bool,
+    /// Whether it is from before, because a source cannot say now.
+    pub stale: bool,
 }
 
 /// One place to reach. The settings (TLS, login mode, ports) are those of the back end `backend`;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use backends::{Client, Entered, Lease};
-use directory::{Passage, Query, Verdict};
+use directory::{HELD_PATIENCE, Passage, Query, WayIn};
 use model::{CanonicalUser, Credentials, Proof, Protocol, Reason, Refusal, Route, UserName};
 use proto::{
     Machine, Step,
@@ -18,7 +18,7 @@ use proto::{
     relay::Framer,
     sasl::scram::ChannelBindings,
 };
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 use transport::{Direction, Pair, Stream, Watch};
 
 use crate::{
@@ -30,9 +30,6 @@ use crate::{
     settings::within,
     talk::{GOODBYE, Talk},
 };
-
-/// How long a login waits while its user, or the back end where his mail is, is held.
-const HELD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client, its back end, and their entry in the registry.
 pub(crate) struct Established {
@@ -286,6 +283,16 @@ async fn ask(
     let protocol = visitor.listener.protocol;
     let query = attempt.query(user, visitor);
     let (route, passage) = way_in(&query, offered, visitor, attempt).await?;
+    if route.stale {
+        tracing::info!(
+            target: "login",
+            session = %visitor.id,
+            %protocol,
+            user = user.as_str(),
+            stale = true,
+            "a source cannot say now: by what it said before",
+        );
+    }
     let entered = match shared.backends.log_in(protocol, &route, offered, client).await {
         Ok(entered) => entered,
         Err(failure) => {
@@ -295,7 +302,7 @@ async fn ask(
         }
     };
     // It may be that his mailbox is moved at this moment.
-    let is_free = shared.directory.holds().is_free(&passage, user, &entered.backend);
+    let is_free = shared.directory.is_free(&passage, user, &entered.backend);
     let place = if is_free { shared.sessions.reserve(user) } else { None };
     if let Some(place) = place {
         return Ok(Admitted { user: user.clone(), entered, passage, place });
@@ -323,44 +330,35 @@ pub(crate) async fn wait_for_user(
     wait_for_turn(visitor, Some(user), turn).await
 }
 
-/// Asks the directory for the way to a user's mailbox. While he is held, or where he would go is, he waits, and
-/// then asks anew: his mailbox may be elsewhere by then.
+/// Asks the directory for the way to a user's mailbox. While he is held, or where he would go is, he waits. The reason
+/// for a refusal has been logged.
 async fn way_in(
     query: &Query,
     offered: &Credentials,
     visitor: &Visitor,
     attempt: &Attempt,
 ) -> Result<(Route, Passage), Refused> {
-    let directory = &visitor.shared.directory;
-    let user = &query.user;
-    let give_up = tokio::time::Instant::now() + HELD_PATIENCE;
-    loop {
-        let passage = directory.holds().passage(user);
-        let route = match directory.admit(query, &offered.proof, attempt.number).await {
-            Ok(Verdict::Admit(route)) => route,
-            Ok(Verdict::Refused(refused)) => {
-                let detail = refused.detail.as_deref().unwrap_or_default();
-                log_refusal(visitor, Some(user), refused.reason, "", detail);
-                return Err(refused.into());
-            }
-            Ok(Verdict::Unknown) => {
-                log_refusal(visitor, Some(user), Reason::UnknownUser, "", "");
-                return Err(Reason::UnknownUser.into());
-            }
-            Err(unavailable) => {
-                let detail = unavailable.to_string();
-                log_refusal(visitor, Some(user), unavailable.reason, "", &detail);
-                return Err(unavailable.reason.into());
-            }
-        };
-        if !directory.holds().is_held(user, &route) {
-            return Ok((route, passage));
+    let (directory, user) = (&visitor.shared.directory, Some(&query.user));
+    let proof = &offered.proof;
+    match directory.admit_when_free(query, proof, attempt.number, HELD_PATIENCE).await {
+        Ok(WayIn::Open(route, passage)) => Ok((route, passage)),
+        Ok(WayIn::Held(backend)) => {
+            let backend = backend.as_ref().map_or("", |name| name.as_str());
+            log_refusal(visitor, user, Reason::Held, backend, "");
+            Err(Reason::Held.into())
         }
-        let released = directory.holds().released(user, &route);
-        if timeout_at(give_up, released).await.is_err() {
-            let backend = route.targets.first().map_or("", |target| target.backend.as_str());
-            log_refusal(visitor, Some(user), Reason::Held, backend, "");
-            return Err(Reason::Held.into());
+        Ok(WayIn::Refused(refused)) => {
+            let detail = refused.detail.as_deref().unwrap_or_default();
+            log_refusal(visitor, user, refused.reason, "", detail);
+            Err(refused.into())
+        }
+        Ok(WayIn::Unknown) => {
+            log_refusal(visitor, user, Reason::UnknownUser, "", "");
+            Err(Reason::UnknownUser.into())
+        }
+        Err(unavailable) => {
+            log_refusal(visitor, user, unavailable.reason, "", &unavailable.to_string());
+            Err(unavailable.reason.into())
         }
     }
 }
@@ -432,7 +430,7 @@ impl Talk<'_> {
         let membership = shared.sessions.enter(who, self.visitor.since, place);
         // After it has entered: whoever holds and kicks meanwhile has found it, or is found here.
         let Who { id, user, backend, .. } = &membership.who;
-        if !shared.directory.holds().is_free(&passage, user, backend) {
+        if !shared.directory.is_free(&passage, user, backend) {
             shared.sessions.kick(*id);
         }
         let pair = if membership.who.framed {

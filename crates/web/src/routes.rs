@@ -165,9 +165,12 @@ async fn user_hold(
     Sent(also): Sent<AlsoKick>,
 ) -> Answer<Switched> {
     let sessions = Arc::clone(desk.proxy.sessions());
-    let hold =
-        move || admin::hold(&desk.directory, Some(&sessions), &actor, Hold::User(&name), also);
-    blocking(hold).await
+    let at = Hold::User(&name).whereabouts(&desk.directory).await;
+    blocking(move || {
+        let hold = Hold::User(&name);
+        admin::hold(&desk.directory, Some(&sessions), &actor, hold, at.as_ref(), also)
+    })
+    .await
 }
 
 async fn user_release(
@@ -185,9 +188,11 @@ async fn backend_hold(
     Sent(also): Sent<AlsoKick>,
 ) -> Answer<Switched> {
     let sessions = Arc::clone(desk.proxy.sessions());
-    let hold =
-        move || admin::hold(&desk.directory, Some(&sessions), &actor, Hold::Backend(&name), also);
-    blocking(hold).await
+    blocking(move || {
+        let hold = Hold::Backend(&name);
+        admin::hold(&desk.directory, Some(&sessions), &actor, hold, None, also)
+    })
+    .await
 }
 
 async fn backend_release(

@@ -375,7 +375,7 @@ fn holds_are_kept_and_told() {
     let table = table();
     table.place("anna", on("a")).unwrap();
     let also = AlsoKick::default();
-    let hold_it = |what| hold(&table.directory, None, &table.actor, what, also);
+    let hold_it = |what| hold(&table.directory, None, &table.actor, what, None, also);
     assert!(hold_it(Hold::User("Anna")).unwrap().changed);
     assert!(!hold_it(Hold::User("anna")).unwrap().changed);
     assert!(hold_it(Hold::Backend("b")).unwrap().changed);

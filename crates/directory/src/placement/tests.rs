@@ -343,6 +343,44 @@ fn a_mailbox_with_the_fingerprint_of_another_gets_no_home_of_its_own() {
     assert_eq!(placement.settle(&anna).unwrap().backend, placed.backend);
     let refused = placement.place_mailbox("test", &anna, None, &backend("a"));
     assert_eq!(refused, Err(PlaceRefused::Collision));
+    // Where each has a home of his own, he gets none, and nobody else's is changed.
+    let bert = Wanted { id: Some("bert".into()), ..wanted("bert", "users") };
+    let key = Key::new(&placement.cluster, "bert");
+    let sql = "INSERT INTO overrides (pool, shard, fingerprint, mailbox, epoch, backend, since) \
+               VALUES ('users', ?1, ?2, 'another', 1, 'c', 0)";
+    placement.store().writer().execute(sql, (key.shard, key.fingerprint)).unwrap();
+    let refused = placement.settle(&bert).unwrap_err();
+    assert_eq!(refused.reason, model::Reason::DirectoryMisconfigured);
+    let epoch = placement.store().page("users", key).unwrap().unwrap().epoch;
+    let mailbox = bert.mailbox(None).unwrap();
+    let swap = placement.store().settle(&Settle {
+        by: ("test", "place"),
+        user: &bert.user,
+        mailbox: &mailbox,
+        before: None,
+        store_mailbox: true,
+        key,
+        own: Some((&backend("a"), epoch)),
+        from: None,
+    });
+    assert_eq!(swap.unwrap(), Swap::Outdated);
+    let own = placement.store().page("users", key).unwrap().unwrap().own.unwrap();
+    assert_eq!((&*own.mailbox, own.backend), ("another", backend("c")));
+}
+
+#[test]
+fn the_history_tells_whose_mailbox_is_another_one_from_now_on() {
+    let (_folder, placement) = opened();
+    let with = |id: &str| Wanted { id: Some(id.into()), ..wanted("bert", "shards") };
+    for id in ["y", "y", "z"] {
+        placement.settle(&with(id)).unwrap();
+    }
+    let history = placement.store().history(Some(&user("bert")), 10).unwrap();
+    let told: Vec<_> = history
+        .iter()
+        .map(|event| (&*event.act, event.before.as_deref(), event.after.as_deref()))
+        .collect();
+    assert_eq!(told, [("change-id", Some("y"), Some("z"))]);
 }
 
 /// What an operator or a login may do.

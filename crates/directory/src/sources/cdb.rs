@@ -7,12 +7,15 @@ mod database;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
 use super::{
     CannotSay, Found,
-    held::{Held, Reread},
+    held::{Held, PATIENCE, Reread},
 };
 use crate::{Answer, FileProblem};
 
@@ -34,20 +37,31 @@ impl CdbSettings {
     }
 }
 
+/// How many look for a key at the same time: where the disk hangs, as many threads do, and others are told so.
+const SEATS: usize = 64;
+
 #[derive(Debug)]
-pub(crate) struct Cdb(Held<Opener>);
+pub(crate) struct Cdb {
+    held: Held<Opener>,
+    seats: Arc<Semaphore>,
+}
 
 impl Cdb {
     /// Opens the database for the first time.
     pub(crate) fn open(settings: &CdbSettings) -> Result<Self, FileProblem> {
         let opener = Opener(settings.path.clone());
-        Ok(Self(Held::open(opener, settings.check_every)?))
+        let held = Held::open(opener, settings.check_every)?;
+        Ok(Self { held, seats: Arc::new(Semaphore::new(SEATS)) })
     }
 
     pub(super) async fn find(&self, key: &str) -> Result<Option<Found>, CannotSay> {
-        let database = self.0.content().await;
-        let value = database.find(key.as_bytes());
-        let shown = self.0.path().display();
+        let database = self.held.content().await;
+        let shown = self.held.path().display();
+        let wanted = key.as_bytes().to_vec();
+        let value = on_disk(&self.seats, PATIENCE, move || database.find(&wanted)).await;
+        let value = value.map_err(|what| {
+            CannotSay::unavailable(format_args!("`{shown}` cannot be read: {what}"))
+        })?;
         let value = value.map_err(|failure| match failure {
             Failure::Damaged(what) => CannotSay::misconfigured(format_args!("`{shown}` {what}")),
             Failure::Replaced => CannotSay::unavailable(format_args!(
@@ -66,6 +80,25 @@ impl Cdb {
             ))),
         }
     }
+}
+
+/// Does what may hang, if there is a seat, where nobody else has to wait for it.
+async fn on_disk<T: Send + 'static>(
+    seats: &Arc<Semaphore>,
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let done = async {
+        let seat = Arc::clone(seats).acquire_owned().await.map_err(|closed| closed.to_string())?;
+        let work = spawn_blocking(move || {
+            let done = work();
+            drop(seat);
+            done
+        });
+        work.await.map_err(|lost| lost.to_string())
+    };
+    let late = |_| Err(format!("no answer within {patience:?}"));
+    timeout(patience, done).await.unwrap_or_else(late)
 }
 
 /// The answer in a value.
@@ -100,5 +133,25 @@ impl Reread for Opener {
 
     fn count(database: &Database) -> u64 {
         database.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_hangs_no_login() {
+        let seats = Arc::new(Semaphore::new(1));
+        let (release, hangs) = mpsc::channel::<()>();
+        let hanging = on_disk(&seats, Duration::from_millis(50), move || hangs.recv().is_ok());
+        assert!(hanging.await.unwrap_err().contains("no answer"));
+        // Nor does it take more and more threads.
+        assert_eq!(seats.available_permits(), 0);
+        assert!(on_disk(&seats, Duration::from_millis(50), || ()).await.is_err());
+        release.send(()).unwrap();
+        assert_eq!(on_disk(&seats, PATIENCE, || 7).await, Ok(7));
     }
 }

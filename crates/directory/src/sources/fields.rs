@@ -105,15 +105,8 @@ impl Fields {
             },
             None => Ok(None),
         };
-        let id = match self.id {
-            Some(id) if id.len() > LONGEST_ID => {
-                return Err(wrong("id", format!("is longer than {LONGEST_ID} bytes")));
-            }
-            Some(id) if id.chars().any(char::is_control) => {
-                return Err(wrong("id", "holds a control character"));
-            }
-            id => id.map(Into::into),
-        };
+        let id = self.id.as_deref().map(mailbox_id).transpose();
+        let id = id.map_err(|what| wrong("id", what))?;
         Ok(Found {
             places,
             user,
@@ -170,6 +163,21 @@ fn at(host: &str, port: Option<&str>) -> Result<Place, CannotSay> {
         host => format!("{host}:{port}"),
     };
     text.parse().map_err(|error| wrong("host", format!("is none: {error}")))
+}
+
+/// What stands for a mailbox, if it can. The error says what is wrong with it.
+pub(crate) fn mailbox_id(text: &str) -> Result<Box<str>, &'static str> {
+    const { assert!(LONGEST_ID == 255) };
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    if text.len() > LONGEST_ID {
+        return Err("is longer than 255 bytes");
+    }
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character");
+    }
+    Ok(text.into())
 }
 
 fn wrong(name: &str, what: impl AsRef<str>) -> CannotSay {

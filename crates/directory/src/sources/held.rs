@@ -22,7 +22,7 @@ use self::watch::{Seen, Watch};
 
 /// How long a look-up waits for a changed file to be read. After that it goes on with what was read
 /// before: a file on a server that hangs must not hang the logins.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads one file.
 pub(crate) trait Reread: fmt::Debug + Send + Sync + 'static {

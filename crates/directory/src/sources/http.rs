@@ -5,7 +5,7 @@
 mod json;
 mod nginx;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use model::{Secret, Token};
@@ -81,16 +81,19 @@ pub(super) struct Http {
     token: Option<HeaderValue>,
     contract: HttpContract,
     backends: Arc<Backends>,
+    /// For how long whoever asks waits for an answer.
+    deadline: Duration,
 }
 
 impl Http {
     pub(super) fn new(
         settings: &HttpSettings,
         backends: Arc<Backends>,
+        deadline: Duration,
     ) -> Result<Self, SourceProblem> {
         let client = Client::new(settings.server.clone(), MAX_ANSWER)?;
         let token = settings.token.as_ref().and_then(|token| bearer(token.secret()));
-        Ok(Self { client, token, contract: settings.contract, backends })
+        Ok(Self { client, token, contract: settings.contract, backends, deadline })
     }
 }
 

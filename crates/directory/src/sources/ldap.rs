@@ -10,7 +10,7 @@ mod results;
 mod servers;
 mod settings;
 
-use std::{fmt, time::Instant};
+use std::{fmt, sync::Once, time::Instant};
 
 use ldap3::asn1::StructureTag;
 use tokio::time::timeout;
@@ -41,6 +41,8 @@ pub(crate) struct Ldap {
     settings: LdapSettings,
     way: Way,
     servers: Servers,
+    /// Whether our own certificate is followed where it is renewed.
+    following: Once,
 }
 
 impl From<CannotSay> for Trouble {
@@ -63,13 +65,16 @@ impl Ldap {
         let sources = Sources::new(Vec::new(), transport::usable_ports());
         let way = Way { mode: settings.tls, sources, tls, limit: settings.timeout };
         let servers = Servers::new(&settings.servers, settings.connections);
-        Ok(Self { settings, way, servers })
+        Ok(Self { settings, way, servers, following: Once::new() })
     }
 
     /// Asks the servers in turn.
     async fn ask_servers(&self, question: &Question) -> Result<Said, CannotSay> {
         let servers = self.servers.worth_asking(Instant::now()).map_err(CannotSay::unavailable)?;
-        let (limit, mut wrong) = (self.settings.timeout, Vec::new());
+        if let Some(tls) = &self.way.tls {
+            self.following.call_once(|| drop(tokio::spawn(tls.clone().follow_files())));
+        }
+        let (limit, mut wrong, mut works) = (self.settings.timeout, Vec::new(), false);
         for server in servers {
             let asked = timeout(limit, self.ask_server(server, question)).await;
             let slow = |_| Err(Trouble::Down(format!("no answer within {limit:?}")));
@@ -82,13 +87,19 @@ impl Ldap {
                     server.works();
                     return Err(CannotSay::misconfigured(format_args!("{}: {detail}", server.at)));
                 }
+                Err(Trouble::Question(detail)) => {
+                    server.works();
+                    works = true;
+                    wrong.push(format!("{}: {detail}", server.at));
+                }
                 Err(Trouble::Down(detail)) => {
                     server.failed(&detail, Instant::now());
                     wrong.push(format!("{}: {detail}", server.at));
                 }
             }
         }
-        Err(CannotSay::unavailable(wrong.join("; ")))
+        let wrong = wrong.join("; ");
+        Err(if works { CannotSay::of_question(wrong) } else { CannotSay::unavailable(wrong) })
     }
 
     async fn ask_server(&self, server: &Server, question: &Question) -> Result<Said, Trouble> {

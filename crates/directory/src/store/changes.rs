@@ -9,6 +9,9 @@ use super::{
     Transaction, import::Details, stored_answer,
 };
 
+/// That another mailbox is looked for from now on, in the history.
+pub(super) const CHANGE_ID: &str = "change-id";
+
 /// Who does what, and when, for the history.
 pub(super) struct By<'a> {
     actor: &'a str,
@@ -104,28 +107,44 @@ pub(super) fn change_password(
     Ok(Change::Changed)
 }
 
-/// Sets what an import says beside place and password; what it leaves out stays.
+/// Sets what an import says beside place and password; what it leaves out stays. `placed` is what became of his place,
+/// with its line in the history.
 pub(super) fn detail(
     transaction: &Transaction<'_>,
     by: &By<'_>,
     user: &CanonicalUser,
     details: &Details,
+    placed: Change,
 ) -> Result<Change, StoreError> {
     let Details { verifier, id, disabled, .. } = details;
     if verifier.is_none() && id.is_none() && disabled.is_none() {
         return Ok(Change::Unchanged);
     }
+    let sql = "SELECT id FROM users WHERE name = ?1";
+    let mut stored = transaction.prepare_cached(sql)?;
+    let before: Option<String> = stored.query_row([user.as_str()], |row| row.get(0))?;
     let sql = "UPDATE users SET password_hash = coalesce(?2, password_hash), id = coalesce(?3, id), \
                disabled = coalesce(?4, disabled), changed_at = ?5 \
                WHERE name = ?1 AND (password_hash IS NOT coalesce(?2, password_hash) \
                OR id IS NOT coalesce(?3, id) OR disabled IS NOT coalesce(?4, disabled))";
     let verifier = verifier.as_ref().map(Secret::reveal);
     let mut update = transaction.prepare_cached(sql)?;
-    let changed = update.execute((user.as_str(), verifier, id.as_deref(), disabled, by.at))?;
-    Ok(if changed > 0 { Change::Changed } else { Change::Unchanged })
+    if update.execute((user.as_str(), verifier, id.as_deref(), disabled, by.at))? == 0 {
+        return Ok(Change::Unchanged);
+    }
+    match (&before, id.as_deref()) {
+        (Some(before), Some(id)) if **before != *id => {
+            let by = By { act: CHANGE_ID, ..*by };
+            by.note(transaction, ("user", user.as_str()), Some(before), Some(id))?;
+        }
+        _ if placed == Change::Unchanged => by.record(transaction, user, None, None)?,
+        _ => {}
+    }
+    Ok(Change::Changed)
 }
 
-/// Removes a user with all that is stored of him but his history.
+/// Removes a user from the table. What a pool keeps of his mailbox stays, so that his mail is found when he comes again,
+/// and so does a hold.
 pub(super) fn remove(
     transaction: &Transaction<'_>,
     by: &By<'_>,

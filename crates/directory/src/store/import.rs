@@ -255,7 +255,7 @@ impl Entry {
             let password = PasswordChange::Set(password.clone());
             changes.push(changes::change_password(transaction, by, user, &password)?);
         }
-        changes.push(changes::detail(transaction, by, user, details)?);
+        changes.push(changes::detail(transaction, by, user, details, placed)?);
         let change = changes.into_iter().find(|change| *change != Change::Unchanged);
         Ok(change.unwrap_or(Change::Unchanged))
     }

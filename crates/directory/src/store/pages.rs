@@ -6,7 +6,10 @@
 use model::{BackendName, CanonicalUser};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{Store, StoreError, bad_row, changes::By};
+use super::{
+    Store, StoreError, bad_row,
+    changes::{By, CHANGE_ID},
+};
 use crate::placement::Key;
 
 /// A mailbox as it is stored under a user's name.
@@ -93,6 +96,8 @@ pub enum Renamed {
     Done,
     /// Nothing is stored under the old name.
     Nobody,
+    /// One of both is held.
+    Held,
     /// Something is stored under the new name already.
     Taken,
 }
@@ -208,6 +213,11 @@ impl Store {
             if settle.store_mailbox && !store_mailbox(transaction, settle)? {
                 return Ok(Swap::Outdated);
             }
+            if let Some(before) = settle.before.filter(|_| settle.store_mailbox) {
+                let ids = (Some(&*before.id), Some(&*settle.mailbox.id));
+                let by = By::now(settle.by.0, CHANGE_ID);
+                by.note(transaction, ("user", settle.user.as_str()), ids.0, ids.1)?;
+            }
             let Some((backend, epoch)) = settle.own else { return Ok(Swap::Done) };
             let (pool, key, at) = (&*settle.mailbox.pool, settle.key, by.at());
             if !raise_epoch(transaction, pool, key.shard, epoch, at)? {
@@ -215,8 +225,9 @@ impl Store {
             }
             let sql = "INSERT INTO overrides (pool, shard, fingerprint, mailbox, epoch, backend, since) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET \
-                       epoch = excluded.epoch, backend = excluded.backend, since = excluded.since";
-            transaction.prepare_cached(sql)?.execute((
+                       epoch = excluded.epoch, backend = excluded.backend, since = excluded.since \
+                       WHERE mailbox = excluded.mailbox";
+            let written = transaction.prepare_cached(sql)?.execute((
                 pool,
                 key.shard,
                 key.fingerprint,
@@ -225,6 +236,10 @@ impl Store {
                 backend.as_str(),
                 at,
             ))?;
+            // Another mailbox has this fingerprint: its home is not this one's.
+            if written == 0 {
+                return Ok(Swap::Outdated);
+            }
             let from = settle.from.map(BackendName::as_str);
             let user = settle.user.as_str();
             by.note(transaction, ("user", user), from, Some(backend.as_str()))?;
@@ -275,6 +290,12 @@ impl Store {
                          OR EXISTS (SELECT 1 FROM mailboxes WHERE name = ?1)";
             if transaction.query_row(taken, [new.as_str()], |row| row.get(0))? {
                 return Ok(Renamed::Taken);
+            }
+            // Under another name nothing would hold him.
+            let held =
+                "SELECT EXISTS (SELECT 1 FROM holds WHERE about = 'user' AND subject IN (?1, ?2))";
+            if transaction.query_row(held, (old.as_str(), new.as_str()), |row| row.get(0))? {
+                return Ok(Renamed::Held);
             }
             if let Some(mailbox) = id_of_old
                 && self::mailbox(transaction, old)?.is_none()
@@ -361,12 +382,28 @@ impl Store {
         self.mark(actor, act, ("backend", backend.as_str()), sql, [backend.as_str()])
     }
 
+    /// Stores a mailbox for a user of whom none is stored.
+    pub(crate) fn remember_mailbox(
+        &self,
+        user: &CanonicalUser,
+        new: &StoredMailbox,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| match mailbox(transaction, user)? {
+            Some(_) => Ok(()),
+            None => insert_mailbox(transaction, user, new),
+        })
+    }
+
     /// Who is held: what kind of thing, and which.
     pub(crate) fn held(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let writer = self.writer.lock();
-        let mut statement = writer.prepare_cached("SELECT about, subject FROM holds")?;
-        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare_cached("SELECT about, subject FROM holds")?;
+            let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        let read_by_writer = read(&self.writer.lock());
+        // It may know pages from before they were mended.
+        read_by_writer.or_else(|_: StoreError| self.readers.with(read))
     }
 
     /// Says whether new logins have to wait. Whether that is news.

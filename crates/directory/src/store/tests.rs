@@ -392,6 +392,48 @@ fn a_list_brings_passwords_in_its_fourth_field() {
 }
 
 #[test]
+fn the_history_tells_of_all_that_an_import_changes() {
+    let (_folder, store) = opened();
+    let lists = ["bob,a,1,yes", "bob,a,1,yes", "bob,a,1,no", "bob,a,2,no", "bob,b,2,yes"];
+    for line in lists {
+        let text = format!("user,backend,id,disabled\n{line}\n");
+        let report = import(&store, &text, ImportFormat::Csv, WrongLines::RefuseAll);
+        assert!(report.written, "{report:?}");
+    }
+    let history = store.history(Some(&user("bob")), 10).unwrap();
+    let told = history.iter().map(|event| {
+        let [before, after] =
+            [&event.before, &event.after].map(|text| text.as_deref().unwrap_or("-"));
+        format!("{} {before} {after}", event.act)
+    });
+    let told: Vec<String> = told.collect();
+    assert_eq!(told, ["import a b", "change-id 1 2", "import - -", "import - a"]);
+}
+
+#[test]
+fn who_was_unlocked_in_a_passwd_file_is_unlocked_by_its_import() {
+    let (_folder, store) = opened();
+    for (line, disabled) in [("bob:*::::::host=a", true), ("bob:::::::host=a", false)] {
+        let report = import(&store, line, ImportFormat::PasswdFile, WrongLines::RefuseAll);
+        assert!(report.written, "{report:?}");
+        assert_eq!(store.find(&user("bob")).unwrap().unwrap().disabled, disabled);
+    }
+}
+
+#[test]
+fn who_is_held_keeps_his_name() {
+    let (_folder, store) = opened();
+    place(&store, "ann", "a");
+    let rename = |store: &Store| store.rename("test", (&user("ann"), &user("anna")), None).unwrap();
+    for held in ["ann", "anna"] {
+        store.set_held("test", ("user", held), true).unwrap();
+        assert_eq!(rename(&store), Renamed::Held);
+        store.set_held("test", ("user", held), false).unwrap();
+    }
+    assert_eq!(rename(&store), Renamed::Done);
+}
+
+#[test]
 fn a_list_that_breaks_off_changes_nothing() {
     struct Broken(bool);
     impl std::io::Read for Broken {

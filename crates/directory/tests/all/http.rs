@@ -320,6 +320,18 @@ async fn a_server_of_nginx_s_contract_that_only_says_where_has_judged_nobody() {
 }
 
 #[tokio::test]
+async fn while_a_server_that_only_says_where_is_down_its_old_answers_lead_there_and_are_marked() {
+    let server = Server::start([fields("Auth-Status: OK\r\nAuth-Server: a"), Act::Close]).await;
+    let contract = HttpContract::Nginx { external: false, judges: false };
+    let cache = CacheSettings { found: Duration::ZERO, ..CacheSettings::default() };
+    let http = SourceKind::Http(asking(&server.url("/"), contract));
+    let asking = Asking::chained(SourceSettings { cache, ..source("http", http) });
+    assert!(!route(asking.admit("bob", b"x").await).stale);
+    let old = route(asking.admit("bob", b"x").await);
+    assert!(old.stale && old.targets[0].backend == backend("a"));
+}
+
+#[tokio::test]
 async fn what_is_refused_by_nginx_s_contract_is_a_wrong_password_with_its_wait_and_text() {
     let server = Server::start([
         fields("Auth-Status: Invalid login or password\r\nAuth-Wait: 3"),
@@ -345,13 +357,19 @@ async fn a_server_that_says_wait_is_asked_again() {
     let asking = Asking::open(&server.url("/"), NGINX);
     route(asking.admit("bob", b"x").await);
     assert_eq!(server.asked().len(), 2);
-    assert_eq!(cannot_say(asking.admit("bob", b"x").await).0, Reason::DirectoryUnavailable);
+    let (reason, detail) = cannot_say(asking.admit("bob", b"x").await);
+    assert_eq!(reason, Reason::DirectoryUnavailable);
+    // It ends by itself: a source whose deadline passes is taken for dead, and this one is not.
+    assert!(detail.contains("WAIT"), "{detail}");
+    let figures = asking.directory.figures().remove(0).figures.unwrap();
+    assert_eq!((figures.failed, figures.failing), (1, None));
 }
 
 #[tokio::test]
 async fn without_a_password_nginx_s_contract_is_asked_only_where_that_is_set() {
     let server = Server::start([
         fields("Auth-Status: OK\r\nAuth-Server: a\r\nAuth-Port: 10143"),
+        fields("Auth-Status: No such user"),
         fields("Auth-Status: No such user"),
     ])
     .await;
@@ -367,6 +385,10 @@ async fn without_a_password_nginx_s_contract_is_asked_only_where_that_is_set() {
     assert!(asked.contains("auth-method: external\r\n"), "{asked}");
     assert!(asked.contains("auth-pass: \r\n") || asked.contains("auth-pass:\r\n"), "{asked}");
     assert!(matches!(open.look_up("bob").await, Ok(Verdict::Refused(_))));
+    // Whether it knows him it has not said.
+    let at = timeout(DEADLINE, open.directory.whereabouts(&open.query("bob"))).await.unwrap();
+    let at = at.unwrap();
+    assert!(at.source.is_some() && at.cannot_say.is_some() && at.route.is_none(), "{at:?}");
 }
 
 #[tokio::test]
@@ -384,6 +406,11 @@ async fn an_answer_of_nginx_s_contract_that_is_none_is_never_a_wrong_password() 
         (status("404 Not Found"), wrong, "status 404"),
         (status("401 No"), wrong, "status 401"),
         (status("302 Found\r\nLocation: http://127.0.0.1:1/"), wrong, "no redirection"),
+        (
+            fields("Auth-Status: Temporary server problem\r\nAuth-Error-Code: 451 4.3.0"),
+            down,
+            "cannot say now",
+        ),
         (fields("X: y"), wrong, "no `Auth-Status`"),
         (fields("Auth-Status: "), wrong, "no `Auth-Status`"),
         (fields("Auth-Status: OK\r\nAuth-Status: No"), wrong, "several times"),

@@ -28,6 +28,8 @@ pub(crate) fn cases() -> Vec<Case> {
         nginx_asks_us_and_its_clients_reach_dovecot,
         what_we_cannot_say_reaches_nginx_s_clients_as_try_later,
         a_question_that_is_none_lets_nobody_in_and_refuses_nobody,
+        who_is_held_is_sent_nowhere_until_he_is_released,
+        who_is_on_one_of_several_servers_of_a_store_is_sent_to_none,
         posthouse_asks_another_as_nginx_does,
     ]
 }
@@ -203,6 +205,46 @@ fn a_question_that_is_none_lets_nobody_in_and_refuses_nobody(house: &House) {
     let _ = slow.shutdown(Shutdown::Both);
     let log = door.log_text();
     assert!(log.contains("does not show the key") && !log.contains(KEY), "{log}");
+}
+
+fn who_is_held_is_sent_nowhere_until_he_is_released(house: &House) {
+    let (door, port) = answering(&(house.backend(Kind::Maildir) + &everybody_at("maildir")));
+    door.does(&["user", "hold", "anna"]);
+    let good = question("anna", &password("anna"), "imap");
+    let waiting = std::thread::spawn(move || asked(port, &good));
+    // Others are answered meanwhile.
+    let other = asked(port, &question("bert", &password("bert"), "imap"));
+    assert!(other.contains("Auth-Status: OK"), "{other}");
+    assert!(!waiting.is_finished());
+    door.does(&["user", "release", "anna"]);
+    let answer = waiting.join().unwrap();
+    assert!(answer.contains("Auth-Status: OK"), "{answer}");
+    // Half of the places are for those who wait; with one place nobody can.
+    let [port] = ports();
+    let answer = format!(
+        "\n[[answer]]\nprotocol = \"auth_http\"\naddress = \"127.0.0.1:{port}\"\nconnections = 1\n"
+    );
+    let backends = house.backend(Kind::Maildir) + &everybody_at("maildir");
+    let door = Door::open(&usual(&(backends + &answer)));
+    door.does(&["backend", "hold", "maildir"]);
+    let answer = asked(port, &question("anna", &password("anna"), "imap"));
+    assert!(answer.contains("503") && answer.contains("[UNAVAILABLE]"), "{answer}");
+    let line = door.line(|line| line.contains("login refused"));
+    assert!(line.contains("reason=held"), "{line}");
+}
+
+fn who_is_on_one_of_several_servers_of_a_store_is_sent_to_none(_: &House) {
+    let [port] = ports();
+    let at = |name: &str| backend(name, 1143, 1110) + "same_store = \"nfs\"\n\n";
+    let answer =
+        format!("\n[[answer]]\nprotocol = \"auth_http\"\naddress = \"127.0.0.1:{port}\"\n");
+    let door = Door::open(&usual(&(at("a") + &at("b") + &everybody_at("a") + &answer)));
+    let answer = asked(port, &question("anna", &password("anna"), "imap"));
+    assert!(answer.contains("503") && answer.contains("[UNAVAILABLE]"), "{answer}");
+    let line = door.line(|line| line.contains("login refused"));
+    assert!(line.contains("several servers share his mail"), "{line}");
+    let checked = String::from_utf8(door.command(&["check"]).unwrap().stderr).unwrap();
+    assert!(checked.contains("whose mail \"a\" shares"), "{checked}");
 }
 
 fn posthouse_asks_another_as_nginx_does(house: &House) {

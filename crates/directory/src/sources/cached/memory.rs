@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{CanonicalUser, Reason};
+use model::CanonicalUser;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
@@ -104,8 +104,7 @@ impl Memory {
         if entry.ticket != self.ticket(&key.query.user) {
             return Held::Nothing;
         }
-        let held =
-            self.settings.weigh(entry.said, key.offer.is_some(), now.duration_since(entry.at));
+        let held = self.settings.weigh(entry.said, now.duration_since(entry.at));
         match held {
             Held::Fresh(_) => count(&self.remembered),
             Held::Nothing => drop(self.entries.remove(key)),
@@ -134,7 +133,7 @@ impl Memory {
             }
             Err(cannot) => {
                 count(&self.failed);
-                if cannot.reason == Reason::DirectoryUnavailable {
+                if !cannot.of_question {
                     self.broke_down(&cannot.detail, now);
                 }
             }
@@ -216,13 +215,15 @@ fn count(counter: &AtomicU64) {
 }
 
 impl CacheSettings {
-    /// What an answer counts at an age. `judged`: it was given to a password.
-    fn weigh(&self, said: Said, judged: bool, age: Duration) -> Held {
+    /// What an answer counts at an age.
+    fn weigh(&self, said: Said, age: Duration) -> Held {
         let found = match said {
             Said::Found(found) => found,
             Said::Unknown if age < self.not_found => return Held::Fresh(Said::Unknown),
             Said::Unknown | Said::Refused { .. } => return Held::Nothing,
         };
+        // One that merely came to a question with a password is as good without it.
+        let judged = found.judged;
         let lifetime = if judged { self.judged } else { self.found };
         if age < lifetime {
             return Held::Fresh(Said::Found(found));

@@ -21,6 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Mood {
     Answer(Said),
     Hang,
+    Busy,
     Fail,
     Crash,
     Nonsense,
@@ -68,6 +69,7 @@ impl Remote for Arc<Scripted> {
             match mood.unwrap_or(Mood::Answer(Said::Unknown)) {
                 Mood::Answer(said) => Ok(said),
                 Mood::Hang => std::future::pending().await,
+                Mood::Busy => Err(CannotSay::of_question("busy")),
                 Mood::Fail => Err(CannotSay::unavailable("down")),
                 Mood::Crash => panic!("a test's crash"),
                 Mood::Nonsense => Err(CannotSay::misconfigured("nonsense")),
@@ -237,6 +239,40 @@ async fn while_a_source_cannot_say_routes_are_used_and_secrets_and_noes_are_not(
     assert_eq!(said(&cached, &question("eve")).await, "directory-unavailable: down");
     let figures = cached.figures();
     assert_eq!((figures.stale, figures.failing.as_deref()), (1, Some("down")));
+}
+
+#[tokio::test]
+async fn what_was_said_to_a_password_and_does_not_judge_it_is_a_route_like_any() {
+    let mut source = Scripted::new();
+    source.judges = true;
+    source.set("bob", at("a"));
+    let source = Arc::new(source);
+    let cached = cached(&source, &CacheSettings { found: Duration::ZERO, ..settings() });
+    assert_eq!(said(&cached, &with_password("bob", "x")).await, "a");
+    source.set("bob", Mood::Fail);
+    assert_eq!(said(&cached, &with_password("bob", "x")).await, "a without secrets");
+    assert_eq!(said(&cached, &with_password("bob", "y")).await, "directory-unavailable: down");
+    let remembering =
+        self::cached(&source, &CacheSettings { judged: Duration::ZERO, ..settings() });
+    source.set("bob", at("b"));
+    let asked = source.asked();
+    for _ in 0..2 {
+        assert_eq!(said(&remembering, &with_password("bob", "x")).await, "b");
+    }
+    assert_eq!(source.asked(), asked + 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_said_of_one_user_is_asked_for_the_others() {
+    let source = Arc::new(Scripted::new());
+    source.set("bob", at("a"));
+    let cached = cached(&source, &CacheSettings { found: Duration::ZERO, ..settings() });
+    assert_eq!(said(&cached, &question("bob")).await, "a");
+    source.set("eve", Mood::Busy);
+    assert_eq!(said(&cached, &question("eve")).await, "directory-unavailable: busy");
+    source.set("bob", at("b"));
+    assert_eq!(said(&cached, &question("bob")).await, "b");
+    assert_eq!(cached.figures().failing, None);
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::{FileFormat, FileSettings};
 use crate::{
     Answer, Backends, Rules,
-    lines::{self, LineProblem, Lines},
-    sources::{Found, held::Reread},
+    lines::{self, LineCount, LineProblem, Lines},
+    sources::{Found, fields::mailbox_id, held::Reread},
 };
 
 /// How many wrong lines a message tells of.
@@ -146,34 +146,29 @@ impl Findings<'_> {
     }
 
     fn read_toml(&mut self, text: &[u8]) {
+        let mut lines = LineCount::new(text);
         let text = match std::str::from_utf8(text) {
             Ok(text) => text,
             Err(error) => {
-                let line = text.iter().take(error.valid_up_to());
-                return self.wrong(line_of(line), lines::Wrong::NotUtf8);
+                return self.wrong(lines.at(error.valid_up_to()), lines::Wrong::NotUtf8);
             }
         };
-        let at = |offset: usize| line_of(text.as_bytes().iter().take(offset));
         let document = match DeTable::parse(text) {
             Ok(document) => document.into_inner(),
             Err(error) => {
-                let line = at(error.span().map_or(0, |span| span.start));
+                let line = lines.at(error.span().map_or(0, |span| span.start));
                 return self.wrong(line, error.message());
             }
         };
         for (key, value) in document {
-            let line = at(key.span().start);
+            let line = lines.at(key.span().start);
             match (key.get_ref().as_ref(), value.into_inner()) {
                 ("users", DeValue::Table(users)) => {
-                    // Counting from the begin for each user would take quadratic time.
                     let mut users: Vec<_> = users.into_iter().collect();
                     users.sort_by_key(|(name, _)| name.span().start);
-                    let mut counted = (0, 1);
                     for (name, value) in users {
-                        let start = name.span().start;
-                        let part = text.as_bytes().get(counted.0..start).unwrap_or_default();
-                        counted = (start, counted.1 + line_of(part.iter()) - 1);
-                        self.take_toml(counted.1, name.get_ref(), value);
+                        let line = lines.at(name.span().start);
+                        self.take_toml(line, name.get_ref(), value);
                     }
                 }
                 ("users", _) => self.wrong(line, "`users` has to be a table"),
@@ -229,11 +224,6 @@ impl Findings<'_> {
     }
 }
 
-/// The number of the line behind these bytes.
-fn line_of<'a>(before: impl Iterator<Item = &'a u8>) -> u64 {
-    before.fold(1, |line, byte| line + u64::from(*byte == b'\n'))
-}
-
 /// Reads `"ANSWER"` or
 /// `{ backend = "ANSWER", user = "there", password = "there", password_hash = "{SCHEME}..", id = "..", disabled = true }`.
 fn toml_entry(value: DeValue<'_>) -> Result<Found, String> {
@@ -260,8 +250,10 @@ fn toml_entry(value: DeValue<'_>) -> Result<Found, String> {
                 let answer = toml_answer(&text)?;
                 found = Found { places: vec![answer.place], user: answer.user, ..found };
             }
-            "id" if text.is_empty() => return Err("the id is empty".to_owned()),
-            "id" => found.id = Some(text.into_owned().into()),
+            "id" => {
+                let id = mailbox_id(&text).map_err(|what| format!("the id {what}"))?;
+                found.id = Some(id);
+            }
             "password" | "password_hash" if text.is_empty() => {
                 return Err("the password is empty: leave it out for a user without one".to_owned());
             }

@@ -3,7 +3,10 @@
 //! As nginx does it, with three differences: a status other than 200 says nothing, as does a field that is there
 //! twice, and `Auth-Server` may be a name.
 
-use std::{str, time::Duration};
+use std::{
+    str,
+    time::{Duration, Instant},
+};
 
 use hyper::{
     HeaderMap, Method, StatusCode,
@@ -31,6 +34,8 @@ const AUTH_SSL: HeaderName = HeaderName::from_static("auth-ssl");
 
 /// How long before a server that says WAIT is asked again, at least.
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
+/// For which part of the time for an answer a server may say WAIT.
+const WAITING: f64 = 0.9;
 /// The longest text of a refusal that is passed on, in bytes.
 const LONGEST_TEXT: usize = 400;
 
@@ -62,6 +67,7 @@ impl Http {
             body: Zeroizing::default(),
             keeping: Keeping::Never,
         };
+        let begun = Instant::now();
         loop {
             let answered = self.client.ask(ask.clone()).await?;
             if answered.status != StatusCode::OK {
@@ -81,13 +87,21 @@ impl Http {
                     }
                     return Ok(Said::Found(Found { judged, ..found }));
                 }
+                // nginx's form for what is wrong with the server (RFC 4954 section 6).
+                Status::Refused(_) if answer.is_for_now()? => {
+                    return Err(CannotSay::unavailable("it says that it cannot say now"));
+                }
                 Status::Refused(text) => {
                     let text = Some(text.into()).filter(|_| question.offer.is_some());
                     return Ok(Said::Refused { wait, text });
                 }
-                // Somebody else is at this user now. Whoever asks gives up in his own time.
+                // Somebody else is at this user now. It is to end before whoever asks takes the server for dead.
                 Status::Wait => {
-                    tokio::time::sleep(wait.unwrap_or_default().max(SHORTEST_WAIT)).await;
+                    let wait = wait.unwrap_or_default().max(SHORTEST_WAIT);
+                    if begun.elapsed() + wait >= self.deadline.mul_f64(WAITING) {
+                        return Err(CannotSay::of_question("it says WAIT, and the time is over"));
+                    }
+                    tokio::time::sleep(wait).await;
                 }
             }
         }
@@ -190,6 +204,12 @@ impl<'a> Answer<'a> {
                     .to_owned(),
             )),
         }
+    }
+
+    /// Whether its refusal is for now only.
+    fn is_for_now(&self) -> Result<bool, CannotSay> {
+        let code = self.field("Auth-Error-Code")?;
+        Ok(code.is_some_and(|code| code.starts_with(b"4")))
     }
 
     fn wait(&self) -> Result<Option<Duration>, CannotSay> {

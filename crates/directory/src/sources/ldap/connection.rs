@@ -33,6 +33,8 @@ const MOST_ENTRIES: usize = 8;
 pub(super) enum Trouble {
     /// It is not there, does not answer in time, or goes away: another one may.
     Down(String),
+    /// It cannot say it of this user; another server may.
+    Question(String),
     /// Its answer cannot be used.
     Answer(String),
 }

@@ -7,13 +7,16 @@ use ldap3::LdapResult;
 use super::connection::{Searched, Trouble};
 
 const SUCCESS: u32 = 0;
+const TIME_LIMIT_EXCEEDED: u32 = 3;
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
 const REFERRAL: u32 = 10;
+const ADMIN_LIMIT_EXCEEDED: u32 = 11;
 const CONSTRAINT_VIOLATION: u32 = 19;
 const NO_SUCH_OBJECT: u32 = 32;
 const INVALID_DN_SYNTAX: u32 = 34;
 const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
 const INVALID_CREDENTIALS: u32 = 49;
+const INSUFFICIENT_ACCESS_RIGHTS: u32 = 50;
 const UNWILLING_TO_PERFORM: u32 = 53;
 
 /// Of the search itself: a critical extension, an attribute, a matching rule or a value that is none there.
@@ -52,6 +55,10 @@ pub(super) fn of_user_bind(result: &LdapResult) -> Result<Proved, Trouble> {
         INVALID_DN_SYNTAX | INAPPROPRIATE_AUTHENTICATION | REFERRAL => {
             Err(Trouble::Answer(format!("the user's bind: {}", told(result))))
         }
+        // A lockout, to some servers: it says nothing of other users.
+        UNWILLING_TO_PERFORM | INSUFFICIENT_ACCESS_RIGHTS => {
+            Err(Trouble::Question(format!("the user's bind: {}", told(result))))
+        }
         _ => Err(Trouble::Down(format!("the user's bind: {}", told(result)))),
     }
 }
@@ -77,6 +84,9 @@ pub(super) fn of_search(searched: &Searched) -> Result<bool, Trouble> {
         )),
         code if code == INVALID_DN_SYNTAX || WRONG_SEARCH.contains(&code) => {
             Err(Trouble::Answer(format!("the search: {}", told(result))))
+        }
+        TIME_LIMIT_EXCEEDED | ADMIN_LIMIT_EXCEEDED => {
+            Err(Trouble::Question(format!("the search: {}", told(result))))
         }
         _ => Err(Trouble::Down(format!("the search: {}", told(result)))),
     }
@@ -107,6 +117,11 @@ mod tests {
         for rc in (0..124).filter(|rc| ![0, 19, 32, 49].contains(rc)) {
             of_user_bind(&result(rc, "")).unwrap_err();
         }
+        // One user's lockout is no failure of the server.
+        for (rc, text) in [(53, "NDS error: login lockout (-197)"), (50, "")] {
+            let said = of_user_bind(&result(rc, text));
+            assert!(matches!(said, Err(Trouble::Question(_))), "{rc}");
+        }
     }
 
     #[test]
@@ -118,8 +133,12 @@ mod tests {
         assert!(of(0).unwrap());
         assert!(!of(32).unwrap());
         for rc in (1..124).filter(|rc| *rc != 32) {
-            let (Trouble::Answer(told) | Trouble::Down(told)) = of(rc).unwrap_err();
+            let (Trouble::Answer(told) | Trouble::Down(told) | Trouble::Question(told)) =
+                of(rc).unwrap_err();
             assert!(!told.contains('\n'), "{told}");
+        }
+        for rc in [3, 11] {
+            assert!(matches!(of(rc), Err(Trouble::Question(_))), "{rc}");
         }
         assert!(matches!(of(51), Err(Trouble::Down(_))));
         assert!(matches!(of(10), Err(Trouble::Answer(_))));

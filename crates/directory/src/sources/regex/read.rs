@@ -13,7 +13,11 @@ use toml::{
 };
 
 use super::{RegexFormat, RegexRule, perdition};
-use crate::{FileProblem, LineProblem, Problems, lines::Lines, sources::held::Reread};
+use crate::{
+    FileProblem, LineProblem, Problems,
+    lines::{LineCount, Lines},
+    sources::held::Reread,
+};
 
 /// Reads the rules.
 #[derive(Debug)]
@@ -101,27 +105,24 @@ impl Findings {
     }
 
     fn toml(&mut self, text: &[u8]) {
-        let line_of = |offset: usize| {
-            let before = text.iter().take(offset);
-            before.fold(1, |line, byte| line + u64::from(*byte == b'\n'))
-        };
+        let mut lines = LineCount::new(text);
         let text = match std::str::from_utf8(text) {
             Ok(text) => text,
-            Err(error) => return self.wrong(line_of(error.valid_up_to()), "it is not UTF-8"),
+            Err(error) => return self.wrong(lines.at(error.valid_up_to()), "it is not UTF-8"),
         };
         let document = match DeTable::parse(text) {
             Ok(document) => document.into_inner(),
             Err(error) => {
-                let line = line_of(error.span().map_or(0, |span| span.start));
+                let line = lines.at(error.span().map_or(0, |span| span.start));
                 return self.wrong(line, error.message());
             }
         };
         for (key, value) in document {
-            let line = line_of(key.span().start);
+            let line = lines.at(key.span().start);
             match (key.get_ref().as_ref(), value.into_inner()) {
                 ("rules", DeValue::Array(rules)) => {
                     for rule in rules {
-                        let line = line_of(rule.span().start);
+                        let line = lines.at(rule.span().start);
                         match toml_rule(rule) {
                             Ok(rule) => self.rules.push(rule),
                             Err(what) => self.wrong(line, what),

@@ -106,7 +106,9 @@ impl Listener {
             .connect_lazy_with(options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        listener.listen(&self.channel).await?;
+        let listen =
+            tokio::time::timeout(self.servers.times().statement, listener.listen(&self.channel));
+        listen.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
         Ok(listener)
     }
 

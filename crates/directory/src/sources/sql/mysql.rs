@@ -25,8 +25,9 @@ use crate::sources::{CannotSay, fields::Value};
 const UNKNOWN_VARIABLE: u16 = 1193;
 /// A statement took too long: MariaDB's number and MySQL's, and that it waited for a lock.
 const TOO_LONG: [u16; 3] = [1969, 3024, 1205];
-/// A value of the question does not fit: numbers out of range, texts that are no dates, and the like.
-const OF_VALUES: [u16; 4] = [1264, 1292, 1365, 1690];
+/// A value of the question does not fit: numbers out of range, texts that are no dates, several rows where there can be
+/// one, and what a program in the database says itself (SIGNAL).
+const OF_VALUES: [u16; 6] = [1242, 1264, 1292, 1365, 1644, 1690];
 
 /// MySQL servers with the same users.
 pub(super) struct MySql {

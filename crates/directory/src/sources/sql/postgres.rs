@@ -134,10 +134,10 @@ fn failure(error: &sqlx::Error) -> Failure {
         sqlx::Error::Database(answer) => answer.try_downcast_ref::<PgDatabaseError>(),
         _ => None,
     };
-    // PostgreSQL, appendix A: class 22 is of this question's values, 57014 of its time.
+    // PostgreSQL, appendix A: 57014 is of this question's time.
     let code = answer.map_or("", PgDatabaseError::code);
     match answer {
-        Some(_) if code.starts_with("22") => {
+        Some(_) if is_of_values(code) => {
             Failure { cannot: CannotSay::misconfigured(words(error)), fault: Fault::Question }
         }
         Some(_) if code == "57014" => {
@@ -145,6 +145,12 @@ fn failure(error: &sqlx::Error) -> Failure {
         }
         _ => Failure { cannot: refused(error), fault: Fault::Connection },
     }
+}
+
+/// Whether an error is of this question's values: what does not fit (class 22), several rows where there can be one
+/// (class 21), or what a function says itself (P0001). PostgreSQL, appendix A.
+fn is_of_values(code: &str) -> bool {
+    code.starts_with("22") || code.starts_with("21") || code == "P0001"
 }
 
 fn value(row: &PgRow, index: usize) -> Result<Value<'_>, CannotSay> {
@@ -175,4 +181,19 @@ fn decoded<'r, T: Decode<'r, sqlx::Postgres>>(raw: PgValueRef<'r>) -> Result<T, 
 
 fn bytes<'r>(raw: &PgValueRef<'r>) -> Result<&'r [u8], CannotSay> {
     raw.as_bytes().map_err(|error| unreadable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_user_s_rows_are_like_is_no_failure_of_the_server() {
+        for code in ["22003", "22P02", "21000", "P0001"] {
+            assert!(is_of_values(code), "{code}");
+        }
+        for code in ["", "42P01", "28P01", "57014", "57P01", "P0002", "XX000"] {
+            assert!(!is_of_values(code), "{code}");
+        }
+    }
 }

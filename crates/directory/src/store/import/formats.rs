@@ -10,6 +10,7 @@ use crate::{
     Answer,
     lines::{self, Wrong},
     passwords::{DefaultScheme, Limits, PlainText, Stored},
+    sources::fields::mailbox_id,
 };
 
 /// What a line says of a user.
@@ -124,7 +125,7 @@ impl Format {
         let details = Details {
             password: of(Column::Password).map(Secret::new).transpose()?,
             verifier: of(Column::PasswordHash).map(verifier).transpose()?,
-            id: of(Column::Id).map(Into::into),
+            id: of(Column::Id).map(mailbox_id).transpose().map_err(Wrong::Id)?,
             disabled: of(Column::Disabled).map(flag).transpose()?,
         };
         let name = UserName::new(of(Column::User).unwrap_or_default())?;
@@ -213,10 +214,8 @@ fn passwd_entry(line: &str) -> Result<Option<Said>, Wrong> {
         None => None,
     };
     let is_locked = stored.starts_with(['*', '!']);
-    let mut details = Details {
-        disabled: (is_locked || value("nologin").is_some()).then_some(true),
-        ..Details::default()
-    };
+    let mut details =
+        Details { disabled: Some(is_locked || value("nologin").is_some()), ..Details::default() };
     if let Some(plain) = stored.strip_prefix("{PLAIN}") {
         details.password = Some(Secret::new(plain)?);
     } else if !is_locked && !stored.is_empty() {
@@ -296,7 +295,15 @@ mod tests {
         let expected = format!("bob; at a; hash {HASH}; id 7; disabled false");
         assert_eq!(last(ImportFormat::Csv, &[heading, &line]), expected);
         assert_eq!(last(ImportFormat::Csv, &[heading, ",bob,,,"]), "bob");
-        for wrong in ["7,bob,{SSHA}x,no,a", "7,bob,,maybe,a", "7,,,no,a", "7,bob,,no,a,b"] {
+        let long = format!("{},bob,,no,a", "7".repeat(256));
+        for wrong in [
+            "7,bob,{SSHA}x,no,a",
+            "7,bob,,maybe,a",
+            "7,,,no,a",
+            "7,bob,,no,a,b",
+            "7\u{7}7,bob,,no,a",
+            &long,
+        ] {
             assert!(said(ImportFormat::Csv, &[heading, wrong])[1].is_err(), "{wrong}");
         }
     }
@@ -306,9 +313,9 @@ mod tests {
         let read = |line: &str| last(ImportFormat::PasswdFile, &[line]);
         assert_eq!(
             read(&format!("bob:{HASH}:1000:1000::/home/bob::")),
-            format!("bob; hash {HASH}")
+            format!("bob; hash {HASH}; disabled false")
         );
-        assert_eq!(read("bob:{PLAIN}x y:::::"), "bob; password x y");
+        assert_eq!(read("bob:{PLAIN}x y:::::"), "bob; password x y; disabled false");
         assert_eq!(read("bob:*"), "bob; disabled true");
         assert_eq!(
             read("bob:::::::proxy=y host=2001:db8::1 port=1143 destuser=rob nologin"),

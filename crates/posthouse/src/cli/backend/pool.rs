@@ -104,7 +104,7 @@ pub(in crate::cli) fn hold_at(
         async |daemon| daemon.put::<Switched>(path, &also).await,
         |directory, actor| {
             nobody_kicked.set(kick);
-            admin::hold(directory, None, actor, hold, also)
+            admin::hold(directory, None, actor, hold, None, also)
         },
     )?;
     if nobody_kicked.get() {

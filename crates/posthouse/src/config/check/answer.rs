@@ -59,6 +59,7 @@ fn answer(
     let networks = networks(table, reader);
     let in_clear = table.allow_clear_backends.or(false);
     reachable(at, backends, in_clear, reader);
+    shared(at, backends, reader);
     let connections = table.connections.or(CONNECTIONS);
     if let Some(given) = table.connections.given().filter(|given| given.value == 0) {
         reader.note(Mistake::error(&given.span, "with 0 nothing could ever be asked"));
@@ -122,6 +123,19 @@ fn key(table: &file::Answer, purpose: Purpose, reader: &mut Reader<'_>) -> Optio
     let secret =
         given_or_in_file("the secret", secret, purpose.reads_files(), reader, secret_file)?;
     Some(Key { field: field.to_ascii_lowercase(), secret })
+}
+
+/// Notes that whoever asks is sent to no server of a store: who is on which of them is known of our own sessions alone.
+fn shared(at: &At<file::Answer>, backends: &[Checked], reader: &mut Reader<'_>) {
+    let store = |of: &Checked| of.settings.as_ref().is_some_and(|of| of.same_store.is_some());
+    if let Some(first) = backends.iter().find(|backend| store(backend)) {
+        let title = format!(
+            "whoever asks here is told to try later for users whose mail \"{}\" shares with others",
+            first.name
+        );
+        let help = "let all of them come here, or have nginx ask for users of other back ends only";
+        reader.note(Mistake::warning(&at.span, title).help(help));
+    }
 }
 
 /// Notes back ends that whoever asks cannot enter: nginx's mail proxy speaks no TLS to them, and knows only
