@@ -13,7 +13,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use self::writer::{Settled, Writer};
+use self::{
+    locate::locate,
+    writer::{Settled, Writer},
+};
 pub(crate) use self::{pace::Pace, recover::recover};
 use crate::{
     End, Fault, FaultKind, Flags, MailboxPath, Message, Observer, PairState, Policy, RawName,
@@ -24,7 +27,7 @@ use crate::{
     report::{Counts, FailedMessage},
     sides::{Both, Side},
     snapshot::Told,
-    state::{Pairing, Single, record},
+    state::{Intended, Pairing, Single, record},
 };
 
 /// What all sessions of a job share.
@@ -52,10 +55,20 @@ pub(crate) struct Done {
     pub(crate) warnings: Vec<String>,
     /// Messages of which the end does not say where it put them.
     pub(crate) placeless: u64,
-    /// New messages on each end, with the flags that they should have.
-    placed: Both<BTreeMap<Uid, Flags>>,
+    /// New messages on each end, where that end says they are.
+    placed: Both<BTreeMap<Uid, Placed>>,
+    /// New messages have no lower UIDs.
+    placed_from: Both<Option<Uid>>,
     /// Steps that were done; grows whenever something was.
     pub(crate) steps: u64,
+}
+
+/// A new message.
+#[derive(Debug)]
+struct Placed {
+    intended: Intended,
+    /// The flags that it should have.
+    wanted: Flags,
 }
 
 /// Why work on one end stopped.
@@ -91,10 +104,6 @@ impl Done {
         self.counts.copied += messages;
         self.counts.copied_bytes += bytes;
         self.steps += 1;
-    }
-
-    fn placed(&mut self, side: Side, uid: Uid, flags: Flags) {
-        self.placed.of_mut(side).insert(uid, flags);
     }
 
     fn warn(&mut self, warning: String) {
@@ -256,6 +265,7 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
         let taken: BTreeSet<Uid> = target.messages.iter().map(|m| m.uid).collect();
         let uid_next = look.marks.of(to).map_or(Uid::MIN, |mark| mark.uid_next);
         let Self { lane, context, mailbox, done } = self;
+        done.placed_from.of_mut(to).get_or_insert(uid_next);
         let copying = Copying {
             context,
             mailbox,
@@ -344,14 +354,22 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
         Ok(rows.iter().filter(|(row, _)| !back.contains(row)).copied().collect())
     }
 
-    /// Looks whether new messages have the flags that they were stored with, and sets them where they have
-    /// not. What an end takes twice and does not keep it cannot keep.
+    /// Looks whether new messages are where the end says, and whether they have the flags that they were stored
+    /// with; sets them where they have not. What an end takes twice and does not keep it cannot keep.
     async fn settle_flags(&mut self, side: Side) -> Result<(), Stop> {
-        let placed = std::mem::take(self.done.placed.of_mut(side));
-        let Some((first, _)) = placed.first_key_value() else { return Ok(()) };
+        let mut placed = std::mem::take(self.done.placed.of_mut(side));
+        let Some(from) = self.done.placed_from.of_mut(side).take().filter(|_| !placed.is_empty())
+        else {
+            return Ok(());
+        };
         let raw = self.mailbox.raw.of(side);
-        let ask = Ask { which: Which::From(*first), fingerprints: false };
-        let lacking = lacking(self.lane.list(side, raw, ask).await?.told, &placed);
+        let ask = Ask { which: Which::From(from), fingerprints: false };
+        let mut told = self.lane.list(side, raw, ask).await?.told;
+        if !is_where_it_says(&told, &placed) {
+            placed = self.look_up_again(side, from, placed).await?;
+            told = self.lane.list(side, raw, ask).await?.told;
+        }
+        let lacking = lacking(told, &placed);
         if lacking.is_empty() {
             return Ok(());
         }
@@ -373,6 +391,44 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
             each.try_for_each(|(uid, flags)| record::set_unholdable(tx, mailbox, side, *uid, flags))
         });
         Ok(write.await?)
+    }
+
+    /// Finds out where new messages are, on an end that says so wrongly.
+    async fn look_up_again(
+        &mut self,
+        side: Side,
+        from: Uid,
+        placed: BTreeMap<Uid, Placed>,
+    ) -> Result<BTreeMap<Uid, Placed>, Stop> {
+        self.done.warn("the end tells wrong UIDs of new messages: they were looked up".to_owned());
+        let mailbox = self.mailbox.id;
+        let rows = self.context.state.write(move |tx| record::rows(tx, mailbox)).await?;
+        let others = rows.iter().filter_map(|row| *row.uids.of(side));
+        let known: BTreeSet<Uid> = others.filter(|uid| !placed.contains_key(uid)).collect();
+        let placed: Vec<Placed> = placed.into_values().collect();
+        let wanted: Vec<Intended> = placed.iter().map(|placed| placed.intended.clone()).collect();
+        let (raw, limits) = (self.mailbox.raw.of(side), &self.context.policy.limits);
+        let at = |fault| Stop::End(side, fault);
+        let located = match side {
+            Side::Left => {
+                let session = self.lane.left.session().await.map_err(at)?;
+                let located = locate(session, raw, from, &known, &wanted, limits).await;
+                self.lane.left.keep(located)
+            }
+            Side::Right => {
+                let session = self.lane.right.session().await.map_err(at)?;
+                let located = locate(session, raw, from, &known, &wanted, limits).await;
+                self.lane.right.keep(located)
+            }
+        };
+        let places = located.map_err(at)?.places;
+        let pairings: Vec<Pairing> =
+            wanted.iter().zip(&places).map(|(message, place)| message.at(side, *place)).collect();
+        let write = self.context.state.write(move |tx| {
+            pairings.iter().try_for_each(|pairing| record::save_pairing(tx, mailbox, pairing))
+        });
+        write.await?;
+        Ok(places.into_iter().zip(placed).filter_map(|(uid, p)| Some((uid?, p))).collect())
     }
 
     /// Looks once more for copies that were stored after we had given them up.
@@ -465,11 +521,24 @@ fn keep<E: End>(
     }
 }
 
+/// Whether new messages can be those that the end says. One that is gone already cannot; then it is looked for in
+/// vain.
+fn is_where_it_says(told: &Told, placed: &BTreeMap<Uid, Placed>) -> bool {
+    let (Told::All(messages) | Told::Changes { changed: messages, .. }) = told;
+    let sizes: BTreeMap<Uid, Option<u64>> = messages.iter().map(|m| (m.uid, m.size)).collect();
+    placed.iter().all(|(uid, placed)| {
+        let size = placed.intended.size;
+        // Ends estimate, or count line ends of their own.
+        let fits = |told: u64| told.abs_diff(size) <= told.max(size) / 5 + 256;
+        sizes.get(uid).is_some_and(|told| told.is_none_or(fits))
+    })
+}
+
 /// What flags messages lack that they should have.
-fn lacking(told: Told, wanted: &BTreeMap<Uid, Flags>) -> Vec<(Uid, Flags)> {
+fn lacking(told: Told, placed: &BTreeMap<Uid, Placed>) -> Vec<(Uid, Flags)> {
     let (Told::All(messages) | Told::Changes { changed: messages, .. }) = told;
     let lacks = messages.into_iter().filter_map(|message| {
-        let lacking = wanted.get(&message.uid)?.difference(&message.flags);
+        let lacking = placed.get(&message.uid)?.wanted.difference(&message.flags);
         (!lacking.is_empty()).then_some((message.uid, lacking))
     });
     lacks.collect()

@@ -4,6 +4,7 @@
 //! was.
 
 mod body;
+pub mod imap;
 pub mod memory;
 
 use std::{future::Future, time::Duration};

@@ -149,11 +149,28 @@ impl Stream {
     /// # Errors
     /// What the kernel or the TLS library said; `UnexpectedEof` where TLS was cut off without
     /// close_notify.
-    pub async fn receive(&mut self, mut sink: impl FnMut(&[u8])) -> io::Result<Received> {
+    pub async fn receive(&mut self, sink: impl FnMut(&[u8])) -> io::Result<Received> {
+        self.receive_at_most(BEFORE_LOGIN, sink).await
+    }
+
+    /// The same in bulk, at most [`READ`](scratch::READ) bytes at once. For conversations after login in which we
+    /// are the client: what a peer may make us keep is their machine's to bound.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub async fn receive_much(&mut self, sink: impl FnMut(&[u8])) -> io::Result<Received> {
+        self.receive_at_most(scratch::READ, sink).await
+    }
+
+    async fn receive_at_most(
+        &mut self,
+        limit: usize,
+        mut sink: impl FnMut(&[u8]),
+    ) -> io::Result<Received> {
         poll_fn(|cx| {
             ready!(self.poll_flush(cx))?;
             scratch::lend(|scratch| {
-                let plain = ready!(self.poll_fill(cx, BEFORE_LOGIN, scratch))?;
+                let plain = ready!(self.poll_fill(cx, limit, scratch))?;
                 let plain = plain.within(&scratch.read, &scratch.opened);
                 Poll::Ready(Ok(match plain.len() {
                     0 => Received::Closed,

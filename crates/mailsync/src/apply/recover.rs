@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use super::{Broken, Context, Mailbox, locate::locate};
 use crate::{
     Session, Uid,
-    plan::{Facts, Row},
-    sides::{Both, Side},
+    plan::Row,
+    sides::Side,
     state::{Intent, Pairing, record},
 };
 
@@ -65,17 +65,7 @@ async fn recover_one<S: Session>(
     known.extend(located.places.iter().flatten());
     let found = intent.messages.iter().zip(&located.places);
     let pairings: Vec<(Uid, Pairing)> = found
-        .filter_map(|(message, place)| {
-            let mut uids = Both::default();
-            *uids.of_mut(intent.to) = Some((*place)?);
-            *uids.of_mut(intent.to.other()) = Some(message.uid);
-            let facts = Facts {
-                fingerprint: Some(message.fingerprint),
-                size: Some(message.size),
-                body: Some(message.body),
-            };
-            Some((message.uid, Pairing { uids, flags: message.flags.clone(), facts }))
-        })
+        .filter_map(|(message, place)| Some((message.uid, message.at(intent.to, Some((*place)?)))))
         .collect();
     let whole = pairings.len() == intent.messages.len();
     let mailbox = mailbox.id;

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 
-use super::{Broken, Context, Done, Mailbox, locate::locate};
+use super::{Broken, Context, Done, Mailbox, Placed, locate::locate};
 use crate::{
     Fault, FaultKind, Flags, Holdable, Message, Progress, Session, Uid,
     ends::{Append, Appended, Body, Refusal, RefusalCause},
     plan::{Facts, Standing},
     report::FailedMessage,
-    sides::{Both, Side},
+    sides::Side,
     state::{Intended, Intent, Pairing, Single, record},
 };
 
@@ -140,7 +140,7 @@ impl<S: Session> Writer<'_, S> {
                 Ok(_) => {
                     copied += 1;
                     copied_bytes += append.body.length;
-                    self.stored(&append, intended, place);
+                    self.stored(intended, place);
                 }
                 Err(refusal) if blames_no_message(&refusal).is_some() => {
                     give_up = give_up.or_else(|| blames_no_message(&refusal));
@@ -239,27 +239,20 @@ impl<S: Session> Writer<'_, S> {
                 }
             }
         }
-        if let Some(last) = places.iter().flatten().max() {
-            self.uid_next = self.uid_next.max(record::after(*last));
+        // Recovery looks from here on, so it must not be too high: an end that names wrong UIDs leaves a gap.
+        let (first, last) = (places.iter().flatten().min(), places.iter().flatten().max());
+        if let Some(last) = last.filter(|_| first == Some(&self.uid_next)) {
+            self.uid_next = record::after(*last);
         }
         Ok(places)
     }
 
-    fn stored(&mut self, append: &Append, intended: Intended, place: Option<Uid>) {
-        let mut uids = Both::default();
-        *uids.of_mut(self.side) = place;
-        *uids.of_mut(self.side.other()) = Some(intended.uid);
-        let facts = Facts {
-            fingerprint: Some(intended.fingerprint),
-            size: Some(intended.size),
-            body: Some(intended.body),
-        };
+    fn stored(&mut self, intended: Intended, place: Option<Uid>) {
+        self.settled.pairings.push(intended.at(self.side, place));
         if let Some(place) = place {
             let wanted = self.holdable.holds(&intended.flags);
-            self.done.placed(self.side, place, wanted);
+            self.done.placed.of_mut(self.side).insert(place, Placed { intended, wanted });
         }
-        debug_assert_eq!(append.body.uid, intended.uid, "in their order");
-        self.settled.pairings.push(Pairing { uids, flags: intended.flags, facts });
     }
 
     /// A message that is refused by itself.

@@ -31,6 +31,8 @@ pub struct Body {
     pub hash: BodyHash,
     /// What its header says.
     pub fingerprint: Fingerprint,
+    /// Whether there is a NUL in it, which RFC 3501 lets into no literal.
+    pub has_nul: bool,
     /// Held, never read.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -118,6 +120,7 @@ impl Bodies {
             length: 0,
             hash: BodyHasher::default(),
             fingerprint: Fingerprinter::default(),
+            has_nul: false,
             room,
         })
     }
@@ -157,6 +160,7 @@ pub struct Incoming {
     length: u64,
     hash: BodyHasher,
     fingerprint: Fingerprinter,
+    has_nul: bool,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -173,11 +177,17 @@ impl Incoming {
         }
         self.hash.take(bytes);
         self.fingerprint.take(bytes);
+        self.has_nul |= memchr::memchr(0, bytes).is_some();
         match &mut self.content {
             Content::Memory(memory) => memory.extend_from_slice(bytes),
             Content::File(file) => file.write_all(bytes).map_err(disk)?,
         }
         Ok(())
+    }
+
+    /// The same, now that its number is known: some ends tell it behind the message.
+    pub(super) fn named(self, uid: Uid) -> Self {
+        Self { uid, ..self }
     }
 
     fn whole(self) -> Body {
@@ -187,6 +197,7 @@ impl Incoming {
             length: self.length,
             hash: self.hash.finish(),
             fingerprint: self.fingerprint.finish(),
+            has_nul: self.has_nul,
             _room: self.room,
         }
     }

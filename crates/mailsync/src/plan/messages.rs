@@ -284,12 +284,11 @@ impl<'i> Planner<'i> {
         if !both || !(is_new(Side::Left) || is_new(Side::Right)) {
             return;
         }
+        let candidates =
+            Both { left: self.candidates(Side::Left), right: self.candidates(Side::Right) };
         for side in Side::BOTH {
-            let unpaired = self.unpaired.of(side).iter();
-            let lacking = unpaired.filter(|uid| {
-                self.now.of(side).get(uid).is_some_and(|message| message.fingerprint.is_none())
-            });
-            let lacking: Vec<Uid> = lacking.copied().collect();
+            let lacking = candidates.of(side).iter().filter(|m| m.fingerprint.is_none());
+            let lacking: Vec<Uid> = lacking.map(|message| message.uid).collect();
             if !lacking.is_empty() {
                 self.need_fingerprints(side, lacking);
             }
@@ -297,11 +296,7 @@ impl<'i> Planner<'i> {
         if self.plan.needs.is_some() {
             return;
         }
-        let of = |side| -> Vec<&Message> {
-            let now = self.now.of(side);
-            self.unpaired.of(side).iter().filter_map(|uid| now.get(uid).copied()).collect()
-        };
-        let matched = match_up(of(Side::Left), of(Side::Right), self.input.bytes);
+        let matched = match_up(&candidates.left, &candidates.right, self.input.bytes);
         if matched.undecided != Both::default() {
             self.plan.needs = Some(Needs::Bytes(matched.undecided));
             return;
@@ -309,6 +304,21 @@ impl<'i> Planner<'i> {
         for (left, right) in matched.pairs {
             self.adopt(left, right);
         }
+    }
+
+    /// Messages that may be on the other end, with what we know of them.
+    fn candidates(&self, side: Side) -> Vec<Message> {
+        let trusted = self.input.rows.iter().filter(|_| !*self.void.of(side));
+        let known: BTreeMap<Uid, Facts> =
+            trusted.filter_map(|row| Some(((*row.uids.of(side))?, row.facts))).collect();
+        let unpaired = self.unpaired.of(side).iter();
+        let messages = unpaired.filter_map(|uid| self.now.of(side).get(uid).copied().cloned());
+        let with_facts = messages.map(|message| Message {
+            fingerprint: (message.fingerprint)
+                .or_else(|| known.get(&message.uid).and_then(|facts| facts.fingerprint)),
+            ..message
+        });
+        with_facts.collect()
     }
 
     fn adopt(&mut self, left: Uid, right: Uid) {

@@ -20,7 +20,7 @@ pub(crate) fn expand(
     append_limit: Option<u64>,
 ) -> Option<Seen> {
     let told = match listing.told {
-        Told::All(messages) => with_facts(rows, side, messages),
+        Told::All(messages) => with_sizes(rows, side, messages),
         Told::Changes { changed, gone } => follow(rows, side, changed, &gone),
     };
     let count = u32::try_from(told.len()).unwrap_or(u32::MAX);
@@ -34,13 +34,13 @@ pub(crate) fn expand(
     })
 }
 
-/// Adds what we know of messages and the end was not asked for.
-fn with_facts(rows: &[Row], side: Side, mut messages: Vec<Message>) -> Vec<Message> {
+/// Adds sizes that the end was not asked for. What else we know of a message is only true if its UID still means
+/// it, which nobody has looked into yet.
+fn with_sizes(rows: &[Row], side: Side, mut messages: Vec<Message>) -> Vec<Message> {
     let known: BTreeMap<Uid, &Row> =
         rows.iter().filter_map(|row| Some(((*row.uids.of(side))?, row))).collect();
     for message in &mut messages {
         if let Some(row) = known.get(&message.uid) {
-            message.fingerprint = message.fingerprint.or(row.facts.fingerprint);
             message.size = message.size.or(row.facts.size);
         }
     }
@@ -67,7 +67,6 @@ fn follow(rows: &[Row], side: Side, changed: Vec<Message>, gone: &Vanished) -> V
     let mut messages: BTreeMap<Uid, Message> = remembered.collect();
     for mut message in changed {
         if let Some(known) = messages.get(&message.uid) {
-            message.fingerprint = message.fingerprint.or(known.fingerprint);
             message.size = message.size.or(known.size);
         }
         messages.insert(message.uid, message);

@@ -4,8 +4,12 @@
 
 use rusqlite::Transaction;
 
-use super::rows::{read_flags, write_flags};
-use crate::{BodyHash, Fingerprint, Flags, InternalDate, Uid, sides::Side};
+use super::rows::{Pairing, read_flags, write_flags};
+use crate::{
+    BodyHash, Fingerprint, Flags, InternalDate, Uid,
+    plan::Facts,
+    sides::{Both, Side},
+};
 
 /// Messages that are about to be sent to an end.
 #[derive(Clone, Debug)]
@@ -34,6 +38,21 @@ pub(crate) struct Intended {
     pub(crate) date: Option<InternalDate>,
     /// What both will have agreed on.
     pub(crate) flags: Flags,
+}
+
+impl Intended {
+    /// The pair that it becomes when it is on a side, under a UID or where nobody knows.
+    pub(crate) fn at(&self, side: Side, uid: Option<Uid>) -> Pairing {
+        let mut uids = Both::default();
+        *uids.of_mut(side) = uid;
+        *uids.of_mut(side.other()) = Some(self.uid);
+        let facts = Facts {
+            fingerprint: Some(self.fingerprint),
+            size: Some(self.size),
+            body: Some(self.body),
+        };
+        Pairing { uids, flags: self.flags.clone(), facts }
+    }
 }
 
 /// Writes an intent down; its `id` is given.

@@ -11,3 +11,4 @@ mod histories;
 mod house;
 mod migrations;
 mod mirrors;
+mod servers;

@@ -78,6 +78,17 @@ impl InternalDate {
         })
     }
 
+    /// The same moment as [`Self::from_unix`] says, as a clock shows it so many minutes east of Greenwich.
+    pub fn from_unix_in(seconds: i64, zone: i16) -> Option<Self> {
+        let shown = Self::from_unix(seconds.checked_add(i64::from(zone) * 60)?)?;
+        Some(Self { zone, ..shown })
+    }
+
+    /// Minutes east of Greenwich.
+    pub fn zone(&self) -> i16 {
+        self.zone
+    }
+
     /// Whether there is such a moment (a leap second is one), in a zone that there can be, so that servers take
     /// it.
     pub fn is_valid(&self) -> bool {
@@ -164,6 +175,16 @@ mod tests {
 
     fn date(text: &str) -> InternalDate {
         InternalDate::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_moment_has_a_date_in_every_zone() {
+        for zone in [0, 60, -720, 840, -210] {
+            let date = InternalDate::from_unix_in(1_000_000_000, zone).unwrap();
+            assert_eq!((date.unix(), date.zone()), (Some(1_000_000_000), zone));
+        }
+        let date = InternalDate::from_unix_in(0, -90).unwrap();
+        assert_eq!(date.to_string(), "31-Dec-1969 22:30:00 -0130");
     }
 
     #[test]
