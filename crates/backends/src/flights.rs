@@ -52,9 +52,9 @@ impl Flights {
         self.most
     }
 
-    /// How many there are, of all protocols at all hosts.
-    pub(crate) fn count(&self) -> usize {
-        self.under_way.lock().values().sum()
+    /// How many there are of the protocol, at the host, that has the most.
+    pub(crate) fn of_the_busiest(&self) -> usize {
+        self.under_way.lock().values().copied().max().unwrap_or_default()
     }
 }
 
@@ -82,10 +82,10 @@ mod tests {
         let one = flights.begin(IMAP, None, flights.most()).unwrap();
         let _two = flights.begin(IMAP, None, flights.most()).unwrap();
         assert!(flights.begin(IMAP, None, flights.most()).is_none());
-        assert_eq!(flights.count(), 2);
+        assert_eq!(flights.of_the_busiest(), 2);
         drop(one);
         assert!(flights.begin(IMAP, None, flights.most()).is_some());
-        assert_eq!(flights.count(), 1);
+        assert_eq!(flights.of_the_busiest(), 1);
     }
 
     #[test]

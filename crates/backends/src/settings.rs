@@ -19,7 +19,7 @@ pub struct Settings {
     pub backends: Vec<BackendSettings>,
     /// How long to wait for a back end.
     pub deadlines: Deadlines,
-    /// Logins under way at one back end, where it has no number of its own.
+    /// Logins under way at one back end, of each protocol, where it has no number of its own.
     pub logins_at_once: usize,
     /// The addresses at which we listen ourselves: a back end there is a loop and never entered.
     pub own: Vec<SocketAddr>,

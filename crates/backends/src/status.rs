@@ -147,7 +147,7 @@ pub(crate) fn of(backend: &Backend, capabilities: &Capabilities) -> BackendStatu
         health: health(backend),
         logins: backend.counters.logins.load(Ordering::Relaxed),
         failures: backend.counters.failures.load(Ordering::Relaxed),
-        logins_under_way: backend.flights.count(),
+        logins_under_way: backend.flights.of_the_busiest(),
         logins_at_once: backend.flights.most(),
         last_failure: backend.counters.last_failure(),
         imap_capabilities: capabilities.of(&settings.name, Protocol::Imap),
