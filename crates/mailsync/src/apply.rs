@@ -6,6 +6,7 @@
 mod locate;
 mod pace;
 mod recover;
+mod settle;
 mod writer;
 
 use std::{
@@ -13,17 +14,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use self::{
-    locate::locate,
-    writer::{Settled, Writer},
-};
+use self::writer::{Settled, Writer};
 pub(crate) use self::{pace::Pace, recover::recover};
 use crate::{
     End, Fault, FaultKind, Flags, MailboxPath, Message, Observer, PairState, Policy, RawName,
     Session, StateError, Twins, Uid,
-    ends::{Ask, Bodies, FlagChange, Room, Which},
-    job::{Lane, Look, Remembered, Stop, ghosts},
-    plan::{Facts, MessagePlan, RowId, Standing, find_twins, travelling},
+    ends::{Bodies, FlagChange, Room},
+    job::{Lane, Look, Remembered, Stop},
+    plan::{Facts, MessagePlan, RowId, Standing, travelling},
     report::{Counts, FailedMessage},
     sides::{Both, Side},
     snapshot::Told,
@@ -129,7 +127,7 @@ pub(crate) async fn apply<L: End, R: End>(
     act.store_flags(&look.plan).await?;
     act.remember(look).await?;
     for side in Side::BOTH {
-        act.copy(side, look).await?;
+        act.copy(side, known, look).await?;
     }
     for side in Side::BOTH {
         act.delete(side, known, look).await?;
@@ -249,7 +247,7 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
     }
 
     /// Copies messages from one end to the other.
-    async fn copy(&mut self, from: Side, look: &Look) -> Result<(), Stop> {
+    async fn copy(&mut self, from: Side, known: &Remembered, look: &Look) -> Result<(), Stop> {
         let uids = look.plan.copy.of(from);
         if uids.is_empty() {
             return Ok(());
@@ -263,6 +261,7 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
             Side::Right => flags.clone(),
         };
         let taken: BTreeSet<Uid> = target.messages.iter().map(|m| m.uid).collect();
+        let suspects = suspects(known, to);
         let uid_next = look.marks.of(to).map_or(Uid::MIN, |mark| mark.uid_next);
         let Self { lane, context, mailbox, done } = self;
         done.placed_from.of_mut(to).get_or_insert(uid_next);
@@ -275,6 +274,7 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
             look,
             uid_next,
             taken,
+            suspects: &suspects,
             to,
         };
         let at = |side: Side| move |fault| Stop::End(side, fault);
@@ -353,115 +353,7 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
         }
         Ok(rows.iter().filter(|(row, _)| !back.contains(row)).copied().collect())
     }
-
-    /// Looks whether new messages are where the end says, and whether they have the flags that they were stored
-    /// with; sets them where they have not. What an end takes twice and does not keep it cannot keep.
-    async fn settle_flags(&mut self, side: Side) -> Result<(), Stop> {
-        let mut placed = std::mem::take(self.done.placed.of_mut(side));
-        let Some(from) = self.done.placed_from.of_mut(side).take().filter(|_| !placed.is_empty())
-        else {
-            return Ok(());
-        };
-        let raw = self.mailbox.raw.of(side);
-        let ask = Ask { which: Which::From(from), fingerprints: false };
-        let mut told = self.lane.list(side, raw, ask).await?.told;
-        if !is_where_it_says(&told, &placed) {
-            placed = self.look_up_again(side, from, placed).await?;
-            told = self.lane.list(side, raw, ask).await?.told;
-        }
-        let lacking = lacking(told, &placed);
-        if lacking.is_empty() {
-            return Ok(());
-        }
-        let mut changes: BTreeMap<FlagChange, Vec<Uid>> = BTreeMap::new();
-        for (uid, add) in lacking {
-            let change = FlagChange { add, remove: Flags::default() };
-            changes.entry(change).or_default().push(uid);
-        }
-        self.store_on(side, &changes).await?;
-        let unholdable = self::lacking(self.lane.list(side, raw, ask).await?.told, &placed);
-        if unholdable.is_empty() {
-            return Ok(());
-        }
-        let which = unholdable.iter().fold(Flags::default(), |all, (_, flags)| all.union(flags));
-        self.done.warn(format!("flags that the other end takes and does not keep: {which}"));
-        let mailbox = self.mailbox.id;
-        let write = self.context.state.write(move |tx| {
-            let mut each = unholdable.iter();
-            each.try_for_each(|(uid, flags)| record::set_unholdable(tx, mailbox, side, *uid, flags))
-        });
-        Ok(write.await?)
-    }
-
-    /// Finds out where new messages are, on an end that says so wrongly.
-    async fn look_up_again(
-        &mut self,
-        side: Side,
-        from: Uid,
-        placed: BTreeMap<Uid, Placed>,
-    ) -> Result<BTreeMap<Uid, Placed>, Stop> {
-        self.done.warn("the end tells wrong UIDs of new messages: they were looked up".to_owned());
-        let mailbox = self.mailbox.id;
-        let rows = self.context.state.write(move |tx| record::rows(tx, mailbox)).await?;
-        let others = rows.iter().filter_map(|row| *row.uids.of(side));
-        let known: BTreeSet<Uid> = others.filter(|uid| !placed.contains_key(uid)).collect();
-        let placed: Vec<Placed> = placed.into_values().collect();
-        let wanted: Vec<Intended> = placed.iter().map(|placed| placed.intended.clone()).collect();
-        let (raw, limits) = (self.mailbox.raw.of(side), &self.context.policy.limits);
-        let at = |fault| Stop::End(side, fault);
-        let located = match side {
-            Side::Left => {
-                let session = self.lane.left.session().await.map_err(at)?;
-                let located = locate(session, raw, from, &known, &wanted, limits).await;
-                self.lane.left.keep(located)
-            }
-            Side::Right => {
-                let session = self.lane.right.session().await.map_err(at)?;
-                let located = locate(session, raw, from, &known, &wanted, limits).await;
-                self.lane.right.keep(located)
-            }
-        };
-        let places = located.map_err(at)?.places;
-        let pairings: Vec<Pairing> =
-            wanted.iter().zip(&places).map(|(message, place)| message.at(side, *place)).collect();
-        let write = self.context.state.write(move |tx| {
-            pairings.iter().try_for_each(|pairing| record::save_pairing(tx, mailbox, pairing))
-        });
-        write.await?;
-        Ok(places.into_iter().zip(placed).filter_map(|(uid, p)| Some((uid?, p))).collect())
-    }
-
-    /// Looks once more for copies that were stored after we had given them up.
-    async fn sweep(&mut self, side: Side) -> Result<(), Stop> {
-        let mailbox = self.mailbox.id;
-        let read = self
-            .context
-            .state
-            .write(move |tx| Ok((record::intents(tx, mailbox)?, record::rows(tx, mailbox)?)));
-        let (intents, rows) = read.await?;
-        let mine = intents.iter().filter(|i| i.to == side && i.looked > 0);
-        let Some(first) = mine.clone().map(|intent| intent.uid_next).min() else { return Ok(()) };
-        let ask = Ask { which: Which::From(first), fingerprints: true };
-        let listing = self.lane.list(side, self.mailbox.raw.of(side), ask).await?;
-        let ghosts = ghosts(&intents, side, listing.uid_validity);
-        let known: BTreeSet<Uid> = rows.iter().filter_map(|row| *row.uids.of(side)).collect();
-        let Told::All(messages) = listing.told else { return Ok(()) };
-        let new = messages.iter().filter(|message| !known.contains(&message.uid));
-        let twins = find_twins(new, &ghosts);
-        self.remove_twins(side, &twins).await?;
-        let seen: Vec<(i64, bool)> = mine.map(|i| (i.id, i.looked >= LOOKS_FOR_TWINS)).collect();
-        let write = self.context.state.write(move |tx| {
-            seen.iter().try_for_each(|(intent, last)| match last {
-                true => record::close(tx, *intent),
-                false => record::looked(tx, *intent),
-            })
-        });
-        Ok(write.await?)
-    }
 }
-
-/// At the end of the run that missed it, and of the next.
-const LOOKS_FOR_TWINS: u32 = 2;
 
 const TOO_LARGE: &str = "the message is larger than the end takes";
 
@@ -474,6 +366,7 @@ struct Copying<'c> {
     look: &'c Look,
     uid_next: Uid,
     taken: BTreeSet<Uid>,
+    suspects: &'c BTreeMap<Uid, u32>,
     to: Side,
 }
 
@@ -484,8 +377,18 @@ async fn pour<F: Session, T: Session>(
     copying: Copying<'_>,
     done: &mut Done,
 ) -> (Result<(), Fault>, Result<(), Broken>) {
-    let Copying { context, mailbox, uids, messages, travelling, look, uid_next, taken, to } =
-        copying;
+    let Copying {
+        context,
+        mailbox,
+        uids,
+        messages,
+        travelling,
+        look,
+        uid_next,
+        taken,
+        suspects,
+        to,
+    } = copying;
     let limits = &context.policy.limits;
     let (mut bodies, ready) = Bodies::new(Room::new(limits.memory, &limits.spill));
     let seen = look.seen.of(to);
@@ -501,6 +404,7 @@ async fn pour<F: Session, T: Session>(
         uid_next,
         taken,
         done,
+        suspects,
         settled: Settled::default(),
     };
     let reading = async move {
@@ -521,27 +425,14 @@ fn keep<E: End>(
     }
 }
 
-/// Whether new messages can be those that the end says. One that is gone already cannot; then it is looked for in
-/// vain.
-fn is_where_it_says(told: &Told, placed: &BTreeMap<Uid, Placed>) -> bool {
-    let (Told::All(messages) | Told::Changes { changed: messages, .. }) = told;
-    let sizes: BTreeMap<Uid, Option<u64>> = messages.iter().map(|m| (m.uid, m.size)).collect();
-    placed.iter().all(|(uid, placed)| {
-        let size = placed.intended.size;
-        // Ends estimate, or count line ends of their own.
-        let fits = |told: u64| told.abs_diff(size) <= told.max(size) / 5 + 256;
-        sizes.get(uid).is_some_and(|told| told.is_none_or(fits))
-    })
-}
-
-/// What flags messages lack that they should have.
-fn lacking(told: Told, placed: &BTreeMap<Uid, Placed>) -> Vec<(Uid, Flags)> {
-    let (Told::All(messages) | Told::Changes { changed: messages, .. }) = told;
-    let lacks = messages.into_iter().filter_map(|message| {
-        let lacking = placed.get(&message.uid)?.wanted.difference(&message.flags);
-        (!lacking.is_empty()).then_some((message.uid, lacking))
-    });
-    lacks.collect()
+/// Messages that were sent and not stored when connections were lost, and how often.
+fn suspects(known: &Remembered, to: Side) -> BTreeMap<Uid, u32> {
+    let mut suspects = BTreeMap::new();
+    let lost = known.intents.iter().filter(|intent| intent.to == to && intent.looked > 0);
+    for message in lost.flat_map(|intent| &intent.messages) {
+        *suspects.entry(message.uid).or_default() += 1;
+    }
+    suspects
 }
 
 fn by_uid(seen: &crate::plan::Seen) -> BTreeMap<Uid, &Message> {

@@ -179,7 +179,7 @@ pub struct Guards {
     /// As a share of the messages in hundredths; counts only beyond `messages`. Default 20: a mistake
     /// seldom takes less, a user who tidies up seldom more.
     pub percent: u32,
-    /// So many are always allowed, unless the mailbox would be empty. Default 50.
+    /// So many are allowed, unless the other end is empty. Default 50.
     pub messages: u64,
     /// An end that is empty, while so many were there, is taken for broken. Default 10.
     pub empty: u64,

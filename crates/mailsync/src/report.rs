@@ -175,3 +175,39 @@ impl fmt::Display for Warning {
 fn as_seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(took.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_by_programs() {
+        let counts = Counts { left: 3, right: 2, copied: 2, failed: 1, ..Counts::default() };
+        let said = "NO [TOOBIG] no".to_owned();
+        let mut report = Report {
+            left: "imaps://a@old".to_owned(),
+            right: "imaps://a@new".to_owned(),
+            outcome: Outcome::Complete,
+            failure: None,
+            cause: None,
+            total: counts,
+            mailboxes: vec![MailboxReport {
+                left: MailboxPath::new(["Sent"]),
+                right: MailboxPath::new(["Old", "Sent"]),
+                counts,
+                digest: "00".to_owned(),
+                failed: vec![FailedMessage { uid: 7, size: 99, said }],
+                warnings: vec![Warning("flags that the other end does not keep: X".to_owned())],
+                failure: None,
+            }],
+            warnings: Vec::new(),
+            took: Duration::from_millis(1500),
+        };
+        report.outcome = report.outcome();
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["outcome"], "complete-with-warnings");
+        assert_eq!(json["mailboxes"][0]["right"], "Old/Sent");
+        assert_eq!(json["mailboxes"][0]["failed"][0]["uid"], 7);
+        assert_eq!(json["seconds"], 1.5);
+    }
+}

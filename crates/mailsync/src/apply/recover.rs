@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Broken, Context, Mailbox, locate::locate};
+use super::{Broken, Context, Done, Mailbox, locate::locate};
 use crate::{
-    Session, Uid,
-    plan::Row,
+    Progress, Session, Uid,
+    job::Remembered,
     sides::Side,
     state::{Intent, Pairing, record},
 };
@@ -21,12 +21,13 @@ pub(crate) async fn recover<S: Session>(
     context: &Context<'_>,
     mailbox: &Mailbox,
     side: Side,
-    rows: &[Row],
-    intents: &[Intent],
+    known: &Remembered,
+    done: &mut Done,
 ) -> Result<(), Broken> {
-    let mut known: BTreeSet<Uid> = rows.iter().filter_map(|row| *row.uids.of(side)).collect();
-    for intent in intents.iter().filter(|intent| intent.looked == 0 && intent.to == side) {
-        recover_one(session, context, mailbox, intent, &mut known).await?;
+    let uids = known.rows.iter().filter_map(|row| *row.uids.of(side));
+    let mut uids: BTreeSet<Uid> = uids.collect();
+    for intent in known.intents.iter().filter(|i| i.looked == 0 && i.to == side) {
+        recover_one(session, context, mailbox, intent, &mut uids, done).await?;
     }
     Ok(())
 }
@@ -37,6 +38,7 @@ async fn recover_one<S: Session>(
     mailbox: &Mailbox,
     intent: &Intent,
     known: &mut BTreeSet<Uid>,
+    done: &mut Done,
 ) -> Result<(), Broken> {
     let raw = mailbox.raw.of(intent.to);
     let limits = &context.policy.limits;
@@ -67,6 +69,9 @@ async fn recover_one<S: Session>(
     let pairings: Vec<(Uid, Pairing)> = found
         .filter_map(|(message, place)| Some((message.uid, message.at(intent.to, Some((*place)?)))))
         .collect();
+    let messages = u64::try_from(pairings.len()).unwrap_or(u64::MAX);
+    let bytes = pairings.iter().filter_map(|(_, pairing)| pairing.facts.size).sum();
+    let path = &mailbox.path.left;
     let whole = pairings.len() == intent.messages.len();
     let mailbox = mailbox.id;
     let write = context.state.write(move |tx| {
@@ -76,5 +81,10 @@ async fn recover_one<S: Session>(
         }
         if whole { record::close(tx, id) } else { record::looked(tx, id) }
     });
-    write.await.map_err(Broken::State)
+    write.await.map_err(Broken::State)?;
+    if messages > 0 {
+        done.copied(messages, bytes);
+        context.observer.see(Progress::Copied { mailbox: path, messages, bytes });
+    }
+    Ok(())
 }

@@ -20,6 +20,11 @@ use crate::{
 /// Messages of this many bytes go alone, so that a refusal does not cost the others.
 const ALONE: u64 = 1024 * 1024;
 
+/// Some servers end the connection over a message that they do not take. Alone it gets another chance, or two.
+const TOO_OFTEN: u32 = 3;
+
+const LOST_WITH_IT: &str = "the connection was lost each time the message was sent";
+
 pub(super) struct Writer<'w, S> {
     pub(super) to: &'w mut S,
     pub(super) context: &'w Context<'w>,
@@ -36,6 +41,8 @@ pub(super) struct Writer<'w, S> {
     /// UIDs there that belong to messages we know.
     pub(super) taken: BTreeSet<Uid>,
     pub(super) done: &'w mut Done,
+    /// Messages with which connections were lost, and how often.
+    pub(super) suspects: &'w BTreeMap<Uid, u32>,
     /// To be written down with the next intent: that saves half of the waits for the disk, and a crash before
     /// is what intents are for.
     pub(super) settled: Settled,
@@ -68,13 +75,21 @@ impl<S: Session> Writer<'_, S> {
         let mut size = 0_u64;
         while let Some(body) = ready.recv().await {
             let full = batch.len() >= most || size.saturating_add(body.length) > bytes;
-            if !batch.is_empty() && (full || body.length >= ALONE) {
+            let lost = self.suspects.get(&body.uid).copied().unwrap_or_default();
+            if !batch.is_empty() && (full || body.length >= ALONE || lost > 0) {
                 self.send(std::mem::take(&mut batch)).await?;
                 size = 0;
             }
             size = size.saturating_add(body.length);
             let append = self.prepare(body, Form::Whole);
-            batch.push(append);
+            match lost {
+                0 => batch.push(append),
+                1..TOO_OFTEN => {
+                    self.send(vec![append]).await?;
+                    size = 0;
+                }
+                _ => self.fail(&append, LOST_WITH_IT.to_owned()).await?,
+            }
         }
         if !batch.is_empty() {
             self.send(batch).await?;

@@ -85,9 +85,10 @@ const READY: usize = 1024;
 const OVERHEAD: u32 = 512;
 
 impl Room {
-    /// Room for so many bytes. A message of more than a fourth goes to a file in `folder`.
+    /// Room for so many bytes, and for a batch of small messages in any case. A message of more than a fourth
+    /// goes to a file in `folder`.
     pub(crate) fn new(bytes: u32, folder: &Path) -> Self {
-        let bytes = bytes.max(64 * 1024);
+        let bytes = bytes.max(1024 * 1024);
         let spill_above = bytes / 4;
         let permits = usize::try_from(bytes).unwrap_or(Semaphore::MAX_PERMITS);
         Self { bytes: Arc::new(Semaphore::new(permits)), spill_above, folder: folder.to_owned() }

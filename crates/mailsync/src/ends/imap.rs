@@ -327,8 +327,8 @@ async fn shake_hands(
         Ok(Err(error)) => {
             let hint = tls.hint(&error).map_or_else(String::new, |hint| format!(" ({hint})"));
             let said = format!("no TLS: {error}{hint}");
-            // A certificate does not become the right one by trying again.
-            let refused = error.kind() == std::io::ErrorKind::InvalidData;
+            // What the TLS library says, and not the kernel, as of a certificate, is so the next time too.
+            let refused = error.kind() == std::io::ErrorKind::Other;
             let kind = if refused { FaultKind::Access } else { FaultKind::Lost };
             Err(Fault::new(kind, said))
         }

@@ -101,7 +101,7 @@ async fn pass<L: End, R: End>(
     }
     let mut known = remembered(context, work.mailbox.id).await?;
     if known.intents.iter().any(|intent| intent.looked == 0) {
-        recover_both(lane, context, work, &known).await?;
+        recover_both(lane, context, work, &known, done).await?;
         known = remembered(context, work.mailbox.id).await?;
     }
     forget_what_counts_no_more(&mut known, selection);
@@ -165,21 +165,22 @@ async fn recover_both<L: End, R: End>(
     context: &Context<'_>,
     work: &Work,
     known: &Remembered,
+    done: &mut Done,
 ) -> Result<(), Stop> {
-    let (mailbox, rows, intents) = (&work.mailbox, &known.rows, &known.intents);
+    let mailbox = &work.mailbox;
     for side in Side::BOTH {
-        if !intents.iter().any(|intent| intent.looked == 0 && intent.to == side) {
+        if !known.intents.iter().any(|intent| intent.looked == 0 && intent.to == side) {
             continue;
         }
         let at = |fault| Stop::End(side, fault);
         let recovered = match side {
             Side::Left => {
                 let session = lane.left.session().await.map_err(at)?;
-                recover(session, context, mailbox, side, rows, intents).await
+                recover(session, context, mailbox, side, known, done).await
             }
             Side::Right => {
                 let session = lane.right.session().await.map_err(at)?;
-                recover(session, context, mailbox, side, rows, intents).await
+                recover(session, context, mailbox, side, known, done).await
             }
         };
         match recovered {

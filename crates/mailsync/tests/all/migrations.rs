@@ -579,6 +579,28 @@ async fn case_28_an_old_memory_copies_nothing_twice() {
 }
 
 #[tokio::test]
+async fn case_48_uids_far_apart_and_near_their_end_are_uids() {
+    let house = House::migration();
+    fill(&house.left, "INBOX", 1..=3);
+    for end in [&house.left, &house.right] {
+        end.with(|a| a.mailboxes.get_mut(&path("INBOX")).unwrap().uid_next = u32::MAX - 9);
+    }
+    fill(&house.left, "INBOX", 4..=5);
+    house.run().await;
+    house.run().await;
+    house.assert_equal();
+    let uids = house.right.with(|a| {
+        let messages = &a.mailboxes[&path("INBOX")].messages;
+        messages
+            .values()
+            .map(|m| String::from_utf8_lossy(&m.bytes).into_owned())
+            .collect::<Vec<_>>()
+    });
+    let wanted: Vec<String> = (1..=5).map(|n| String::from_utf8(mail(n)).unwrap()).collect();
+    assert_eq!(uids, wanted, "in the order of the source");
+}
+
+#[tokio::test]
 async fn a_policy_without_copies_changes_nothing() {
     let mut policy = Policy::migrate();
     policy.left_to_right.copy = false;

@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use mailsync::{
-    Job, Outcome, PairState, Policy, Progress, Report,
+    End, FaultKind, Job, Outcome, PairState, Policy, Progress, Report, Session,
     ends::imap::{ImapEnd, ImapSettings, Privacy},
 };
 use model::{Host, Secret, UserName};
 use proto::back::{How, Login, Whose};
 use tempfile::TempDir;
-use testkit::imap_server::{Act, Cut, ImapServer, Mail, Profile, Rule};
+use testkit::imap_server::{Act, Cut, ImapServer, Mail, Profile, Quirk, Rule};
+use transport::tls::{ClientTls, Verify};
 
 use crate::house::within;
 
@@ -40,6 +41,10 @@ impl Street {
     }
 
     fn end(server: &ImapServer, name: &str, read_only: bool) -> ImapEnd {
+        Self::end_by(server, name, read_only, Privacy::Clear)
+    }
+
+    fn end_by(server: &ImapServer, name: &str, read_only: bool, privacy: Privacy) -> ImapEnd {
         let login = Login {
             user: UserName::new(USER).unwrap(),
             how: How::Password(Secret::new("sesame").unwrap()),
@@ -49,7 +54,7 @@ impl Street {
             name: name.to_owned(),
             host: Host::Ip(server.address().ip()),
             port: server.port(),
-            privacy: Privacy::Clear,
+            privacy,
             logins: Arc::new(login),
             read_only,
             connect_limit: Duration::from_secs(10),
@@ -180,6 +185,20 @@ async fn case_29_and_36_what_a_server_says_and_does_is_understood() {
 }
 
 #[tokio::test]
+async fn case_05_a_mail_over_which_the_server_hangs_up_costs_no_other() {
+    let profile = Profile::plain().with(Quirk::NulEndsSession);
+    let street = Street::new(Profile::plain(), profile);
+    fill(&street, "INBOX", 1..=5);
+    street.left.world().deliver(USER, "INBOX", Mail::new(b"Subject: nul\r\n\r\na\0b\r\n"));
+    fill(&street, "INBOX", 6..=9);
+    let report = street.run().await;
+    assert_eq!(report.failure, None, "{report:#?}");
+    assert_eq!((report.total.copied, report.total.failed), (9, 1), "{report:#?}");
+    assert_eq!(report.mailboxes[0].failed[0].uid, 6);
+    assert_eq!(street.right.world().messages(USER, "INBOX").len(), 9);
+}
+
+#[tokio::test]
 async fn case_31_a_short_listing_deletes_nothing_and_is_asked_for_again() {
     let mut street = Street::new(Profile::plain(), Profile::plain());
     street.policy.left_to_right.deletes = mailsync::Deletes::Own;
@@ -229,6 +248,55 @@ async fn a_second_run_without_change_is_one_question_to_each() {
     let log = street.right.log();
     let commands: Vec<&str> = log[before..].iter().map(|c| c.split(' ').next().unwrap()).collect();
     assert!(!commands.contains(&"SELECT") && !commands.contains(&"EXAMINE"), "{commands:?}");
+}
+
+#[tokio::test]
+async fn case_34_what_vanished_and_was_never_there_is_passed_over() {
+    let mut street = Street::new(Profile::dovecot(), Profile::dovecot());
+    street.policy.left_to_right.deletes = mailsync::Deletes::Own;
+    fill(&street, "INBOX", 1..=20);
+    street.run().await;
+    street.left.world().expunge(USER, "INBOX", &[3]);
+    street.left.rule(Rule::new("EXAMINE", Act::Say("* VANISHED (EARLIER) 500:900")));
+    let report = street.run().await;
+    assert_eq!((report.total.deleted, report.total.held), (1, 0), "{report:#?}");
+    street.assert_same("INBOX", "INBOX");
+}
+
+#[tokio::test]
+async fn case_38_what_is_said_in_clear_and_to_whom_is_ours_to_decide() {
+    let clear = start(Profile::dovecot());
+    let secret =
+        ImapServer::start_with(Profile::dovecot(), testkit::imap_server::Privacy::Tls).unwrap();
+    let later = ImapServer::start_with(Profile::dovecot(), testkit::imap_server::Privacy::StartTls)
+        .unwrap();
+    for server in [&secret, &later] {
+        server.world().add_account(USER, "sesame");
+    }
+    let trusting =
+        |server: &ImapServer| ClientTls::new(&Verify::Roots { file: server.ca() }).unwrap();
+    let strict = || ClientTls::new(&Verify::Pins(vec![[7; 32]])).unwrap();
+    for (server, privacy, enters) in [
+        (&clear, Privacy::StartTls(strict()), false),
+        (&clear, Privacy::StartTlsIfOffered(strict()), true),
+        (&secret, Privacy::Implicit(trusting(&secret)), true),
+        (&secret, Privacy::Implicit(strict()), false),
+        (&later, Privacy::StartTls(trusting(&later)), true),
+        (&later, Privacy::StartTlsIfOffered(strict()), false),
+    ] {
+        let shown = format!("{privacy:?}");
+        let entered = within(Street::end_by(server, "x", true, privacy).open()).await;
+        match entered {
+            Ok(session) => {
+                assert!(enters, "{shown}");
+                session.close().await;
+            }
+            Err(fault) => {
+                assert!(!enters, "{shown}: {fault}");
+                assert_eq!(fault.kind, FaultKind::Access, "{shown}: {fault}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
