@@ -66,13 +66,11 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
         from: Uid,
         placed: BTreeMap<Uid, Placed>,
     ) -> Result<BTreeMap<Uid, Placed>, Stop> {
-        self.done.warn("the end tells wrong UIDs of new messages: they were looked up".to_owned());
         let mailbox = self.mailbox.id;
         let rows = self.context.state.write(move |tx| record::rows(tx, mailbox)).await?;
         let others = rows.iter().filter_map(|row| *row.uids.of(side));
         let known: BTreeSet<Uid> = others.filter(|uid| !placed.contains_key(uid)).collect();
-        let placed: Vec<Placed> = placed.into_values().collect();
-        let wanted: Vec<Intended> = placed.iter().map(|placed| placed.intended.clone()).collect();
+        let wanted: Vec<Intended> = placed.values().map(|p| p.intended.clone()).collect();
         let (raw, limits) = (self.mailbox.raw.of(side), &self.context.policy.limits);
         let at = |fault| Stop::End(side, fault);
         let located = match side {
@@ -88,13 +86,23 @@ impl<L: End, R: End> Act<'_, '_, '_, L, R> {
             }
         };
         let places = located.map_err(at)?.places;
+        let told_right = |(told, found): (&Uid, &Option<Uid>)| found.is_none_or(|uid| uid == *told);
+        if placed.keys().zip(&places).all(told_right) {
+            // Somebody has removed those that are not there: the next plan sees that they are gone.
+            return Ok(placed);
+        }
+        self.done.warn("the end tells wrong UIDs of new messages: they were looked up".to_owned());
         let pairings: Vec<Pairing> =
             wanted.iter().zip(&places).map(|(message, place)| message.at(side, *place)).collect();
         let write = self.context.state.write(move |tx| {
             pairings.iter().try_for_each(|pairing| record::save_pairing(tx, mailbox, pairing))
         });
         write.await?;
-        Ok(places.into_iter().zip(placed).filter_map(|(uid, p)| Some((uid?, p))).collect())
+        Ok(places
+            .into_iter()
+            .zip(placed.into_values())
+            .filter_map(|(uid, p)| Some((uid?, p)))
+            .collect())
     }
 
     /// Looks once more for copies that were stored after we had given them up.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use mailsync::{
-    Flags, InternalDate, Job, MailboxPath, PairState, Policy, Progress, Report, StateError, Survey,
-    Uid,
+    Flags, InternalDate, Job, MailboxPath, Observer, PairState, Policy, Progress, Report,
+    StateError, Survey, Uid,
     ends::memory::{Account, MemoryEnd, Trouble},
 };
 use tempfile::TempDir;
@@ -57,8 +57,12 @@ impl House {
     }
 
     pub(crate) async fn run(&self) -> Report {
+        self.run_followed_by(&|_: Progress<'_>| {}).await
+    }
+
+    pub(crate) async fn run_followed_by(&self, observer: &dyn Observer) -> Report {
         let job = self.job().await;
-        within(job.run(&|_: Progress<'_>| {})).await
+        within(job.run(observer)).await
     }
 
     pub(crate) async fn survey(&self) -> Survey {

@@ -1,8 +1,8 @@
 //! One way: what arrives, and what does not.
 
 use mailsync::{
-    Gone, Guards, Holdable, MailboxPath, MarkedDeleted, Outcome, PairState, Policy, SpecialUse,
-    StateError, Uid, Verify,
+    Gone, Guards, Holdable, MailboxPath, MarkedDeleted, Outcome, PairState, Policy, Progress,
+    SpecialUse, StateError, Uid, Verify,
     ends::{RefusalCause, memory::Trouble},
 };
 
@@ -314,6 +314,23 @@ async fn case_32_a_mail_that_is_expunged_during_the_copy_stops_nothing() {
     house.left.with(|a| a.remove(&path("INBOX"), uid(15)));
     let report = house.run().await;
     assert_eq!((report.total.copied, report.total.gone), (9, 0));
+}
+
+#[tokio::test]
+async fn case_32_a_mail_that_the_user_removes_from_the_target_at_once_stays_away() {
+    let house = House::migration();
+    fill(&house.left, "INBOX", 1..=10);
+    let user = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Copied { .. }) {
+            house.right.with(|a| a.remove(&path("INBOX"), uid(4)));
+        }
+    };
+    let report = house.run_followed_by(&user).await;
+    assert_eq!(report.total.copied, 10);
+    let again = house.run().await;
+    assert_eq!((again.total.copied, again.total.gone), (0, 1), "{again:#?}");
+    assert_eq!(again.failure, None);
+    assert_eq!(house.run().await.outcome, Outcome::Complete);
 }
 
 #[tokio::test]

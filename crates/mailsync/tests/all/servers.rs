@@ -264,6 +264,20 @@ async fn case_34_what_vanished_and_was_never_there_is_passed_over() {
 }
 
 #[tokio::test]
+async fn case_31_what_is_said_of_the_mailbox_before_is_not_taken_for_this_one() {
+    let street = Street::new(Profile::dovecot(), Profile::dovecot());
+    fill(&street, "INBOX", 1..=20);
+    street.run().await;
+    street.left.world().set_flags(USER, "INBOX", 5, &["\\Answered"]);
+    let late = "* 1 FETCH (UID 2 FLAGS (\\Flagged))\r\n* OK [CLOSED] that was the other one";
+    street.left.rule(Rule::new("EXAMINE", Act::Say(late)));
+    let report = street.run().await;
+    assert_eq!(report.total.flagged, 1, "{report:#?}");
+    let flagged = street.right.world().messages(USER, "INBOX");
+    assert!(flagged.iter().all(|m| !m.flags.contains("\\Flagged")), "{report:#?}");
+}
+
+#[tokio::test]
 async fn case_38_what_is_said_in_clear_and_to_whom_is_ours_to_decide() {
     let clear = start(Profile::dovecot());
     let secret =

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use proto::imap::client::{
-    Command, CommandId, Event, FetchItem, Fetched, Fetching, Returning, Searching, Section, Select,
-    Selection, Since, Untagged, Verdict, Which as WireWhich,
+    Code, Command, CommandId, Event, FetchItem, Fetched, Fetching, Returning, Searching, Section,
+    Select, Selection, Since, Untagged, Verdict, Which as WireWhich, Words,
 };
 
 use super::{
@@ -238,6 +238,15 @@ impl Heard {
     fn take_untagged(&mut self, untagged: &Untagged) {
         if !self.selected {
             self.selection.take(untagged);
+            if let Untagged::Said(Verdict {
+                words: Words { code: Some(Code::Closed), .. }, ..
+            }) = untagged
+            {
+                // All before was of the mailbox that was selected until now.
+                self.messages.clear();
+                self.header = None;
+                self.unreadable = false;
+            }
         }
         match untagged {
             Untagged::Fetch(fetched) => self.take_message(fetched),
