@@ -19,7 +19,7 @@ use serde::Serialize;
 use self::{
     begin::{Begun, Work, begin},
     finish::finish,
-    mailbox::{Outcome as MailboxOutcome, run_mailbox},
+    mailbox::{Outcome as MailboxOutcome, run_mailbox, set_aside},
     patience::Patience,
 };
 pub(crate) use self::{
@@ -195,12 +195,17 @@ impl<L: End, R: End> Job<L, R> {
         let (messages, bytes) = sizes(&works);
         let mailboxes = u64::try_from(works.len()).unwrap_or(u64::MAX);
         context.observer.see(Progress::Surveyed { mailboxes, messages, bytes });
-        let queue = Queue::new(works);
+        let (open, settled) = set_aside(context, works).await?;
+        for outcome in &settled {
+            context.observer.see(Progress::Finished { mailbox: &outcome.path().left });
+        }
+        let queue = Queue::new(open, settled);
         let more = self.policy.limits.sessions.min(queue.len()).saturating_sub(1);
         let mut others: Vec<Lane<'_, L, R>> =
             (0..more).map(|_| Lane::new(&self.left, &self.right)).collect();
-        let lanes = std::iter::once(&mut *lane).chain(&mut others);
-        join_all(lanes.map(|lane| queue.empty(lane, context))).await;
+        let first = std::iter::once((&mut *lane, Leave::Never));
+        let lanes = first.chain(others.iter_mut().map(|lane| (lane, Leave::IfRefused)));
+        join_all(lanes.map(|(lane, leave)| queue.empty(lane, context, leave))).await;
         for other in others {
             other.close().await;
         }
@@ -243,6 +248,14 @@ impl<L: End, R: End> Job<L, R> {
     }
 }
 
+/// Whether a lane may leave its work to others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leave {
+    /// When an end does not let it in.
+    IfRefused,
+    Never,
+}
+
 /// Mailboxes that lanes take one after the other.
 struct Queue {
     todo: Mutex<VecDeque<Work>>,
@@ -252,8 +265,8 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(works: Vec<Work>) -> Self {
-        Self { todo: Mutex::new(works.into()), done: Mutex::default(), stop: Mutex::default() }
+    fn new(todo: Vec<Work>, done: Vec<MailboxOutcome>) -> Self {
+        Self { todo: Mutex::new(todo.into()), done: Mutex::new(done), stop: Mutex::default() }
     }
 
     fn len(&self) -> usize {
@@ -265,7 +278,16 @@ impl Queue {
         if stopped { None } else { self.todo.lock().pop_front() }
     }
 
-    async fn empty<L: End, R: End>(&self, lane: &mut Lane<'_, L, R>, context: &Context<'_>) {
+    async fn empty<L: End, R: End>(
+        &self,
+        lane: &mut Lane<'_, L, R>,
+        context: &Context<'_>,
+        may_leave: Leave,
+    ) {
+        // Without it the others do its work.
+        if may_leave == Leave::IfRefused && !lane.can_open().await {
+            return;
+        }
         while let Some(work) = self.next() {
             let (outcome, stop) = run_mailbox(lane, context, work).await;
             context.observer.see(Progress::Finished { mailbox: &outcome.path().left });

@@ -150,6 +150,12 @@ impl<'e, L: End, R: End> Lane<'e, L, R> {
         Self { left: Link::new(left), right: Link::new(right) }
     }
 
+    /// Connects to both ends; says whether they let it. Many have a limit of connections.
+    pub(crate) async fn can_open(&mut self) -> bool {
+        let (left, right) = join!(self.left.session(), self.right.session());
+        left.is_ok() && right.is_ok()
+    }
+
     /// Looks at both ends at a time.
     pub(crate) async fn overviews(&mut self) -> Result<Both<Overview>, Stop> {
         let (left, right) = join!(self.left.overview(), self.right.overview());

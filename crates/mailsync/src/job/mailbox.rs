@@ -96,9 +96,6 @@ async fn pass<L: End, R: End>(
     done: &mut Done,
 ) -> Result<Passed, Stop> {
     let selection = selection(context.policy);
-    if let Some(summary) = untouched(context, work, selection).await? {
-        return Ok((summary, None));
-    }
     let mut known = remembered(context, work.mailbox.id).await?;
     if known.intents.iter().any(|intent| intent.looked == 0) {
         recover_both(lane, context, work, &known, done).await?;
@@ -117,6 +114,28 @@ async fn pass<L: End, R: End>(
     apply(lane, context, &work.mailbox, &known, &seen, done).await?;
     let summary = remember(context, work.mailbox.id, &seen, selection).await?;
     Ok((summary, Some(seen.marks)))
+}
+
+/// Sets mailboxes aside in which nothing has happened since the last run: for them nobody has to connect.
+pub(super) async fn set_aside(
+    context: &Context<'_>,
+    works: Vec<Work>,
+) -> Result<(Vec<Work>, Vec<Outcome>), Stop> {
+    let selection = selection(context.policy);
+    let (mut open, mut done) = (Vec::new(), Vec::new());
+    for work in works {
+        match untouched(context, &work, selection).await? {
+            None => open.push(work),
+            summary => done.push(Outcome {
+                work,
+                done: Done::default(),
+                summary,
+                seen: None,
+                failure: None,
+            }),
+        }
+    }
+    Ok((open, done))
 }
 
 /// What the rows came to, if nothing has happened since they were written.

@@ -241,13 +241,31 @@ async fn case_20_names_that_are_broken_arrive_and_the_next_run_finds_them() {
 async fn a_second_run_without_change_is_one_question_to_each() {
     let street = Street::new(Profile::dovecot(), Profile::dovecot());
     fill(&street, "INBOX", 1..=20);
+    street.left.world().create(USER, "Work");
     street.run().await;
+    let connections = street.right.traffic().len();
     let before = street.right.log().len();
     let report = street.run().await;
     assert_eq!(report.outcome, Outcome::Complete, "{report:#?}");
     let log = street.right.log();
     let commands: Vec<&str> = log[before..].iter().map(|c| c.split(' ').next().unwrap()).collect();
     assert!(!commands.contains(&"SELECT") && !commands.contains(&"EXAMINE"), "{commands:?}");
+    assert_eq!(street.right.traffic().len(), connections + 1);
+}
+
+#[tokio::test]
+async fn case_35_an_end_that_allows_one_connection_is_served_by_one() {
+    let mut street = Street::new(Profile::dovecot(), Profile::dovecot());
+    street.policy.limits.sessions = 4;
+    street.left.limit_connections(1);
+    street.right.limit_connections(2);
+    fill(&street, "INBOX", 1..=9);
+    for name in ["a", "b", "c"] {
+        street.left.world().create(USER, name);
+        fill(&street, name, 1..=9);
+    }
+    let report = street.run().await;
+    assert_eq!((report.outcome, report.total.copied), (Outcome::Complete, 36), "{report:#?}");
 }
 
 #[tokio::test]
