@@ -33,7 +33,8 @@ pub use crate::{
     users::{
         ExportUsers, Exported, ExportedLine, HistoryLine, ImportRequest, Imported, LineMistake,
         ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList, Users, user_export,
-        user_history, user_import, user_list, user_place, user_remove, user_show,
+        user_history, user_import, user_list, user_place, user_place_at_source, user_remove,
+        user_show,
     },
 };
 

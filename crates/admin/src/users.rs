@@ -140,8 +140,8 @@ fn word(change: Change) -> &'static str {
     }
 }
 
-/// Says where a user's mail is: in the table, or to the pool that he is in. `at` is where it is looked for so
-/// far; `users` is the table, if there is one.
+/// Says where a user's mail is: in the table, or to the pool that he is in; [`user_place_at_source`] goes before.
+/// `at` is where it is looked for so far; `users` is the table, if there is one.
 ///
 /// # Errors
 /// [`Why::Invalid`] if the place is none, or it is another than before and it is not said that the mail is
@@ -185,6 +185,48 @@ pub fn user_place(
         act = "user-place", actor = actor.as_str(), %user, answer = %answer, change = word(change),
     );
     Ok(Placed { user: user.to_string(), change: word(change).to_owned() })
+}
+
+/// Has the source that knows a user write where his mail is, if it can; none if it cannot, and it is left to
+/// [`user_place`]. It has to be called within a tokio runtime.
+///
+/// # Errors
+/// As [`user_place`]; also [`Why::Unavailable`] if the source cannot be told, or says something else of him by now.
+pub async fn user_place_at_source(
+    directory: &Directory,
+    actor: &Actor,
+    at: &Whereabouts,
+    request: &PlaceUser,
+) -> Result<Option<Placed>, Refused> {
+    let Some(source) = at.source.as_ref().filter(|_| directory.can_assign(at)) else {
+        return Ok(None);
+    };
+    let user = &at.user;
+    if request.name_there.is_some() || !matches!(request.password, Password::Keep) {
+        let message = format!(
+            "the source `{source}` knows `{user}`, and only where he is can be written there from here"
+        );
+        return Err(Refused::invalid(message));
+    }
+    let place = place(&request.backend)?;
+    directory.check_place(at, &place).map_err(Refused::invalid)?;
+    let placed = at.placed.as_ref().and_then(|placed| placed.backend.as_ref());
+    let change = match at.places() {
+        [is] if *is == place => Change::Unchanged,
+        // His mail is looked for nowhere.
+        [] if placed.is_none() => Change::Added,
+        _ if !request.mail_is_already_there => return Err(moves_no_mail(&is_looked_for(at))),
+        [] => Change::Added,
+        _ => Change::Changed,
+    };
+    if change != Change::Unchanged {
+        directory.assign(actor.as_str(), at, &place).await?;
+    }
+    tracing::info!(
+        target: "audit",
+        act = "user-place", actor = actor.as_str(), %user, answer = %place, %source, change = word(change),
+    );
+    Ok(Some(Placed { user: user.to_string(), change: word(change).to_owned() }))
 }
 
 /// Gives a mailbox of a pool a home of its own.

@@ -5,9 +5,11 @@
 use model::{BackendName, CanonicalUser};
 
 use crate::{
-    Added, Directory, Event, Held, PlaceRefused, Placed, PoolView, Range, Renamed, ShardRun, Store,
-    Whereabouts,
+    Added, Directory, Event, Held, Place, PlaceRefused, Placed, PoolView, Range, Renamed, ShardRun,
+    Store, Unresolved, Whereabouts,
+    chain::Link,
     placement::{Placement, Wanted},
+    sources::Assigned,
 };
 
 /// A mailbox that a pool has placed.
@@ -95,6 +97,44 @@ impl Directory {
         let Some(wanted) = whereabouts.wanted() else { return Ok(None) };
         let epoch = whereabouts.placed.as_ref().map(|placed| placed.epoch);
         self.placement()?.place_mailbox(actor, wanted, epoch, backend).map(Some)
+    }
+
+    /// Whether the source that knows a user can be told where he is from now on.
+    pub fn can_assign(&self, at: &Whereabouts) -> bool {
+        self.assigning(at).is_some()
+    }
+
+    /// Whether a place leads to a back end, by the settings of the source that knows a user.
+    ///
+    /// # Errors
+    /// [`Unresolved`] if it leads nowhere.
+    pub fn check_place(&self, at: &Whereabouts, place: &Place) -> Result<(), Unresolved> {
+        self.backends().check(place, self.assigning(at).and_then(Link::template))
+    }
+
+    /// Has the source that knows a user write where he is from now on. It has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`PlaceRefused::Outdated`] if the source says something else of him by now, [`PlaceRefused::Unavailable`] if it
+    /// cannot be told; then nothing was written, unless that is what cannot be said.
+    pub async fn assign(
+        &self,
+        actor: &str,
+        at: &Whereabouts,
+        to: &Place,
+    ) -> Result<(), PlaceRefused> {
+        let (Some(link), Some((query, seen))) = (self.assigning(at), at.said()) else {
+            let detail = "the source that knows the user cannot be told where he is";
+            return Err(PlaceRefused::Unavailable(detail.to_owned()));
+        };
+        match link.assign(query, seen.clone(), to.clone()).await {
+            Ok(Assigned::Done) => {
+                self.note_assigned(actor, query, seen, to).await;
+                Ok(())
+            }
+            Ok(Assigned::Outdated) => Err(PlaceRefused::Outdated),
+            Err(cannot) => Err(PlaceRefused::Unavailable(link.unavailable(cannot).to_string())),
+        }
     }
 
     /// Lets a user's new name stand for all that his old one stood for.

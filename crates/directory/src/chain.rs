@@ -8,13 +8,13 @@ use std::{fmt, sync::Arc};
 use model::{BackendName, CanonicalUser, Reason};
 
 use crate::{
-    DependsOn, Gives, Keys, OnError, OpenError, Placeholder, PoolUse, Query, SourceSettings, Store,
-    Template, Unavailable,
+    DependsOn, Gives, Keys, OnError, OpenError, Place, Placeholder, PoolUse, Query, SourceSettings,
+    Store, Template, Unavailable,
     directory::Refused,
     placement::Wanted,
     sources::{
-        Around, Asking, CannotSay, Found, Offer, Question, Said, Source, cached::Figures,
-        table::Table,
+        Around, Asking, Assigned, Assignment, CannotSay, Found, Offer, Question, Said, Source,
+        cached::Figures, table::Table,
     },
 };
 
@@ -137,6 +137,11 @@ impl Chain {
         self.0.iter().map(figures).collect()
     }
 
+    /// The source of a name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Link> {
+        self.0.iter().find(|link| *link.name == *name)
+    }
+
     /// What the answers depend on.
     pub(crate) fn depends_on(&self) -> DependsOn {
         self.0.iter().flat_map(Link::placeholders).collect()
@@ -221,6 +226,40 @@ impl Link {
             _ => DependsOn::default(),
         };
         of_keys.chain(Placeholder::ALL.into_iter().filter(move |one| of_source.contains(*one)))
+    }
+
+    /// Asks it alone, and takes nothing that it said before.
+    pub(crate) async fn ask_anew(&self, query: &Query) -> Result<Said, CannotSay> {
+        self.forget(&query.user);
+        self.ask(&Arc::new(query.clone()), None, Asking::NoRememberedNo).await
+    }
+
+    /// Whether it can be told where a user is from now on.
+    pub(crate) fn assigns(&self) -> bool {
+        matches!(&self.source, Source::Remote(remote) if remote.assigner().is_some())
+    }
+
+    /// Tells it where a user is from now on, if it still says that he is where it was `seen` to say.
+    pub(crate) async fn assign(
+        &self,
+        query: &Query,
+        seen: Vec<Place>,
+        to: Place,
+    ) -> Result<Assigned, CannotSay> {
+        let Source::Remote(remote) = &self.source else { return Ok(Assigned::Outdated) };
+        let Some(assigner) = remote.assigner() else { return Ok(Assigned::Outdated) };
+        let keys = self.keys.of(query).into_iter().map(Into::into).collect();
+        let assignment = Assignment { query: Arc::new(query.clone()), keys, seen, to };
+        let assigned = assigner.assign(assignment).await;
+        // Whatever came of it, something may have been written.
+        remote.forgetter().forget(&query.user);
+        assigned
+    }
+
+    fn forget(&self, user: &CanonicalUser) {
+        if let Source::Remote(remote) = &self.source {
+            remote.forgetter().forget(user);
+        }
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

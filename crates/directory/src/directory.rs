@@ -10,16 +10,19 @@ use proto::sasl::scram::Verifier;
 use transport::tls::ClientTlsError;
 
 use crate::{
-    Backends, BadName, DependsOn, FileProblem, Query, Rules, Settings, Store, StoreError,
+    Backends, BadName, DependsOn, FileProblem, Place, Query, Rules, Settings, Store, StoreError,
     Unresolved,
     chain::{Chain, Known, Link, SourceFigures},
     decoys::{DecoyKeyError, Decoys},
     holds::Holds,
     judge::{Judge, Judgement},
     kept::Kept,
-    placement::{Living, Placed, Placement, Wanted},
-    sources::{Around, Asking, CannotSay, Found, Offer},
+    placement::{FIRST_LOGIN, Living, Placed, Placement, Wanted},
+    sources::{Around, Asking, Assigned, CannotSay, Found, Offer, Said},
 };
+
+/// How often somebody else may be faster to write where a user is.
+const ASSIGN_TRIES: u32 = 5;
 
 /// What the directory says. None of it is ever a guess.
 #[derive(Clone, Debug)]
@@ -154,12 +157,24 @@ pub struct Whereabouts {
     pub placed: Option<Placed>,
     /// His mailbox, where he is in a pool.
     wanted: Option<Wanted>,
+    /// What the source that knows him was asked, and where it says that he is.
+    said: Option<(Query, Vec<Place>)>,
 }
 
 impl Whereabouts {
     /// Whether the source that knows him leaves it to a pool where he is.
     pub fn is_in_pool(&self) -> bool {
         self.wanted.is_some()
+    }
+
+    /// What the source that knows him was asked, and where it says that he is.
+    pub(crate) fn said(&self) -> Option<&(Query, Vec<Place>)> {
+        self.said.as_ref()
+    }
+
+    /// Where the source that knows him says that he is; none if it leaves that open.
+    pub fn places(&self) -> &[Place] {
+        self.said.as_ref().map_or(&[], |(_, places)| places)
     }
 
     /// His mailbox, where he is in a pool.
@@ -269,6 +284,7 @@ impl Directory {
             cannot_say: None,
             placed: None,
             wanted: None,
+            said: None,
         };
         let (link, found) = match self.chain.ask(query, None, how).await? {
             Known::User(link, found) => (link, found),
@@ -313,7 +329,8 @@ impl Directory {
         let user = found.user.unwrap_or_else(|| query.user.name().clone());
         let (secret, judged, stale) = (found.secret, found.judged, found.stale);
         let route = targets.map(|targets| Route { targets, user, secret, judged, stale });
-        Ok(Whereabouts { source, route, cannot_say, placed, wanted, ..nowhere })
+        let said = Some((query.clone(), found.places));
+        Ok(Whereabouts { source, route, cannot_say, placed, wanted, said, ..nowhere })
     }
 
     /// Says whether a client is let in, and where its mail is. Its proof is judged here unless the back end
@@ -454,7 +471,7 @@ impl Directory {
             return Ok(Verdict::Refused(Reason::UserDisabled.into()));
         }
         let targets = match self.wanted(link, query, &found) {
-            Some(wanted) => self.placed(link, wanted).await?,
+            Some(wanted) => self.placed(link, query, wanted).await?,
             None => self.targets(link, query, &found)?,
         };
         let judged = match proof {
@@ -488,11 +505,19 @@ impl Directory {
     }
 
     /// Where a pool has a mailbox, or from now on will have it.
-    async fn placed(&self, link: &Link, wanted: Wanted) -> Result<Vec<Target>, Unavailable> {
+    async fn placed(
+        &self,
+        link: &Link,
+        query: &Query,
+        wanted: Wanted,
+    ) -> Result<Vec<Target>, Unavailable> {
         let cannot = |cannot| link.unavailable(cannot);
         let placement = self.placed_by().map_err(cannot)?;
         let placed = match placement.find(&wanted).map_err(cannot)? {
             Some(placed) => placed,
+            None if link.assigns() && placement.is_by_user(&wanted.pool) => {
+                return self.placed_by_source(link, query, placement, wanted).await;
+            }
             None => {
                 let placement = Arc::clone(placement);
                 // It waits for the disk, and perhaps for another process that writes.
@@ -506,6 +531,71 @@ impl Directory {
             Some(backend) => self.target(&placed.pool, backend, link),
             None => Err(cannot(CannotSay::unavailable("its pool has placed the user nowhere"))),
         }
+    }
+
+    /// Gives somebody a first home, and has the source that knows him write it: from then on it says where he is.
+    /// Where another was faster, his word counts.
+    async fn placed_by_source(
+        &self,
+        link: &Link,
+        query: &Query,
+        placement: &Arc<Placement>,
+        wanted: Wanted,
+    ) -> Result<Vec<Target>, Unavailable> {
+        let cannot = |cannot| link.unavailable(cannot);
+        for _ in 0..ASSIGN_TRIES {
+            let (chooser, wanted) = (Arc::clone(placement), wanted.clone());
+            let choosing = tokio::task::spawn_blocking(move || chooser.propose(&wanted));
+            let chosen = choosing.await.map_err(|lost| cannot(CannotSay::unavailable(lost)))?;
+            let chosen = Place::from(chosen.map_err(cannot)?);
+            match link.assign(query, Vec::new(), chosen.clone()).await.map_err(cannot)? {
+                Assigned::Done => self.note_assigned(FIRST_LOGIN.0, query, &[], &chosen).await,
+                Assigned::Outdated => {}
+            }
+            match link.ask_anew(query).await.map_err(cannot)? {
+                Said::Found(found) if !found.places.is_empty() => {
+                    return self.targets(link, query, &found);
+                }
+                Said::Found(_) => {}
+                Said::Unknown | Said::Refused { .. } => {
+                    let detail = "it knew the user, and then it did not";
+                    return Err(cannot(CannotSay::unavailable(detail)));
+                }
+            }
+        }
+        Err(cannot(CannotSay::unavailable("others change it faster than a home can be written")))
+    }
+
+    /// Notes in the history what a source was told. It has been told, whatever becomes of the note.
+    pub(crate) async fn note_assigned(
+        &self,
+        actor: &str,
+        query: &Query,
+        before: &[Place],
+        after: &Place,
+    ) {
+        let before: Vec<_> = before.iter().map(Place::to_string).collect();
+        let before = (!before.is_empty()).then(|| before.join(", "));
+        let (actor, user, after) = (actor.to_owned(), query.user.clone(), after.to_string());
+        let noted = match self.kept().store().map(Arc::clone) {
+            Ok(store) => {
+                let note = move || store.note_assigned(&actor, &user, before.as_deref(), &after);
+                tokio::task::spawn_blocking(note).await.map_err(|lost| lost.to_string())
+            }
+            Err(problem) => Err(problem.to_owned()),
+        };
+        let problem = match noted {
+            Ok(Ok(())) => return,
+            Ok(Err(problem)) => problem.to_string(),
+            Err(problem) => problem,
+        };
+        tracing::error!(user = %query.user, problem, "the history lacks what a source was told");
+    }
+
+    /// The source that knows somebody, if it can be told where he is from now on.
+    pub(crate) fn assigning(&self, at: &Whereabouts) -> Option<&Link> {
+        let link = self.chain.named(at.source.as_deref()?)?;
+        link.assigns().then_some(link)
     }
 
     /// A back end that a pool names. One that is gone from the configuration still has the mail.

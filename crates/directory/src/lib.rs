@@ -52,8 +52,9 @@ pub use sources::{
     },
     regex::{InvalidRule, RegexFormat, RegexRule, RegexRules, RegexSettings},
     sql::{
-        ConnectionString, Dialect, InvalidConnectionString, InvalidStatement, OdbcSettings,
-        SqlServer, SqlSettings, SqlTls, SqliteSettings, Statement, Task,
+        ConnectionString, Dialect, InvalidConnectionString, InvalidStatement, ListProblem,
+        OdbcSettings, SourceUser, SqlServer, SqlSettings, SqlTls, SqliteSettings, Statement, Task,
+        list_users,
     },
     r#static::StaticSettings,
 };

@@ -33,7 +33,7 @@ pub(crate) const SHARDS: u32 = 1 << 16;
 const TRIES: u32 = 32;
 
 /// Who places a user at his first login, for the history.
-const FIRST_LOGIN: (&str, &str) = ("first-login", "place");
+pub(crate) const FIRST_LOGIN: (&str, &str) = ("first-login", "place");
 
 /// Where a mailbox stands among all: its shard, and what tells it from others there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -157,6 +157,18 @@ impl Placement {
             }
         }
         Err(CannotSay::unavailable("others place users faster than this one can be"))
+    }
+
+    /// Whether each mailbox of a pool has a home of its own.
+    pub(crate) fn is_by_user(&self, pool: &str) -> bool {
+        self.pools.of(pool).is_some_and(|pool| pool.place == PlaceBy::User)
+    }
+
+    /// A back end for a mailbox that has none yet, for a source to be told; nothing is kept here. It blocks on the
+    /// disk.
+    pub(crate) fn propose(&self, wanted: &Wanted) -> Result<BackendName, CannotSay> {
+        let seen = self.see_or_draw(wanted)?;
+        self.choose(wanted, &seen)
     }
 
     /// Gives a mailbox a home of its own, from the epoch at which its present one was read, where it was.

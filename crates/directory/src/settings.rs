@@ -156,6 +156,15 @@ impl SourceKind {
         matches!(self, Self::Hash | Self::Static(_))
     }
 
+    /// Whether it can be told where a user is from now on.
+    pub fn assigns(&self) -> bool {
+        match self {
+            Self::Sql(sql) => sql.assign.is_some(),
+            Self::Sqlite(sqlite) => sqlite.assign.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether it can say by which hash, or SCRAM verifier, a user's password is judged.
     pub fn may_hold_verifiers(&self) -> bool {
         match self {

@@ -187,7 +187,42 @@ pub(crate) trait Remote: fmt::Debug + Send + Sync {
 
     /// Asks it.
     fn ask(&self, question: Question) -> Answering<'_>;
+
+    /// What can be told where a user is from now on; none if it cannot be told.
+    fn assigner(&self) -> Option<&dyn Assigner> {
+        None
+    }
 }
+
+/// A source that can be told where a user is from now on.
+pub(crate) trait Assigner: Send + Sync {
+    /// Writes it, if the source still says of him what was seen, and says what it was told when it is asked then;
+    /// else nothing is written. The deadline is its own.
+    fn assign(&self, assignment: Assignment) -> Assigning<'_>;
+}
+
+/// Where a user is to be from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Assignment {
+    pub(crate) query: Arc<Query>,
+    /// The keys under which he is looked for, in order.
+    pub(crate) keys: Vec<Arc<str>>,
+    /// Where the source was seen to say that he is.
+    pub(crate) seen: Vec<Place>,
+    pub(crate) to: Place,
+}
+
+/// What became of an assignment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Assigned {
+    Done,
+    /// The source says something else by now; nothing was written.
+    Outdated,
+}
+
+/// An assignment that is on its way.
+pub(crate) type Assigning<'a> =
+    Pin<Box<dyn Future<Output = Result<Assigned, CannotSay>> + Send + 'a>>;
 
 /// What a source is opened with, beside its own settings.
 #[derive(Clone, Debug)]
@@ -250,7 +285,7 @@ impl Source {
                 Arc::new(sql::Sql::new(sql, deadline, rules, forgetter))
             })),
             SourceKind::Sqlite(sqlite) => {
-                Ok(Self::remote(settings, |_| Arc::new(sql::Sqlite::new(sqlite.clone(), deadline))))
+                Ok(Self::remote(settings, |_| Arc::new(sql::Sqlite::new(sqlite, deadline))))
             }
             SourceKind::Static(fixed) => {
                 around.backends.check(&fixed.answer.place, template)?;

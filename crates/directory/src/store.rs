@@ -158,7 +158,7 @@ pub struct Event {
     pub about: String,
     /// To which.
     pub subject: String,
-    /// What: `place`, `import`, `remove`, `rename`, `change-id`, `set-password`, `forget-password`, `open`,
+    /// What: `place`, `assign`, `import`, `remove`, `rename`, `change-id`, `set-password`, `forget-password`, `open`,
     /// `add-backend`, `place-shards`, `drain`, `enable`, `hold` or `release`.
     pub act: String,
     /// What was so before it, such as his answer.
@@ -305,6 +305,21 @@ impl Store {
             let secret = changes::change_password(transaction, &by, user, &password)?;
             Ok(if placed == Change::Unchanged { secret } else { placed })
         })
+    }
+
+    /// Notes in the history what a source was told of a user.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be done.
+    pub(crate) fn note_assigned(
+        &self,
+        actor: &str,
+        user: &CanonicalUser,
+        before: Option<&str>,
+        after: &str,
+    ) -> Result<(), StoreError> {
+        let by = changes::By::now(actor, "assign");
+        self.write(|transaction| by.note(transaction, ("user", user.as_str()), before, Some(after)))
     }
 
     /// Forgets a user. An unknown one is [`Change::Unchanged`].

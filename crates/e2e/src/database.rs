@@ -98,7 +98,7 @@ impl<'d> Database<'d> {
             let replaced = keys.lines().any(|line| line.starts_with(&format!("{key} =")));
             let left_out = match key {
                 "address" => socket,
-                "ca_file" => socket || keys.contains("tls ="),
+                "ca_file" => socket || keys.contains("tls =") || keys.contains("tls_verify ="),
                 _ => false,
             };
             if !(replaced || left_out) {

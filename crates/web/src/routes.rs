@@ -91,6 +91,10 @@ async fn user_place(
     Sent(request): Sent<PlaceUser>,
 ) -> Answer<Placed> {
     let at = admin::whereabouts(&desk.directory, &user).await?;
+    let at_source = admin::user_place_at_source(&desk.directory, &actor, &at, &request);
+    if let Some(placed) = at_source.await? {
+        return Ok(Json(placed));
+    }
     let place =
         move || admin::user_place(&desk.directory, desk.users.as_ref(), &actor, &at, request);
     blocking(place).await

@@ -137,7 +137,7 @@ pub enum PlaceRefused {
     /// Each mailbox has a home of its own there.
     #[error("in the pool `{0}` each mailbox has a home of its own, and shards have none")]
     NoShards(String),
-    /// Somebody else has changed the page meanwhile.
+    /// Somebody else has changed the page, or what a source says, meanwhile.
     #[error("somebody else has changed where this mailbox is at the same moment: look again")]
     Outdated,
     /// The store or a source cannot say.

@@ -19,7 +19,7 @@ use std::{
 use aws_lc_rs::hmac;
 use model::{CanonicalUser, Reason, Secret};
 
-use super::{Asking, CannotSay, Question, Remote, Said};
+use super::{Asking, Assigner, CannotSay, Question, Remote, Said};
 use crate::{DependsOn, Query};
 
 use self::{
@@ -120,6 +120,11 @@ impl Cached {
     /// What forgets what this source said.
     pub(crate) fn forgetter(&self) -> Forgetter {
         Forgetter(Arc::clone(&self.memory))
+    }
+
+    /// What can be told where a user is. What the source said of him has to be forgotten then.
+    pub(crate) fn assigner(&self) -> Option<&dyn Assigner> {
+        self.remote.assigner()
     }
 
     /// What its answers depend on.

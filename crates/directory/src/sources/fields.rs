@@ -86,6 +86,16 @@ impl Fields {
             && same(&self.password_hash, &other.password_hash)
     }
 
+    /// Where his mail is, in the source's own words.
+    pub(crate) fn place_text(&self) -> &str {
+        self.backend.as_deref().or(self.host.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether his name there stands with the place.
+    pub(crate) fn names_user_with_place(&self) -> bool {
+        self.user.is_none() && self.backend.as_ref().is_some_and(|backend| backend.contains('@'))
+    }
+
     /// What they say together.
     pub(crate) fn into_found(mut self) -> Result<Found, CannotSay> {
         let (places, user_there) = self.places()?;

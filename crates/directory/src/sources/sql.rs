@@ -2,6 +2,7 @@
 //!
 //! No value ever becomes a part of a statement: all are bound to parameters. Nothing here remembers an answer.
 
+mod list;
 mod listen;
 mod mysql;
 mod odbc;
@@ -9,25 +10,54 @@ mod pool;
 mod postgres;
 mod sqlite;
 mod statement;
+mod writing;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use model::{Host, HostPort, Secret};
+use sqlx::{AssertSqlSafe, Column, Database, Encode, Executor, IntoArguments, Row, Type};
 
 use super::{
-    Answering, CannotSay, Question, Remote, Said,
+    Answering, Assigner, Assigning, Assignment, CannotSay, Found, Question, Remote, Said,
     cached::Forgetter,
     fields::{Fields, Value},
 };
 use crate::{DependsOn, Rules};
 
-use self::pool::{Job, Pool};
-pub(crate) use self::{odbc::Odbc, sqlite::Sqlite};
 pub use self::{
+    list::{ListProblem, SourceUser, list_users},
     odbc::{ConnectionString, InvalidConnectionString, OdbcSettings},
     sqlite::SqliteSettings,
     statement::{Dialect, InvalidStatement, Statement, Task},
 };
+pub(crate) use self::{odbc::Odbc, sqlite::Sqlite};
+use self::{
+    pool::{Failure, Fault, Job, Pool},
+    statement::Change,
+    writing::Writing,
+};
+
+/// Sets our password and the files of TLS, which the options of both kinds of servers call the same, but for the
+/// authorities.
+macro_rules! with_files {
+    ($options:expr, $server:expr, $authorities:ident) => {{
+        let mut options = $options;
+        if let Some(password) = &$server.password {
+            options = options.password(&String::from_utf8_lossy(password.reveal()));
+        }
+        if let SqlTls::Required { ca_file, certificate, .. } = &$server.tls {
+            if let Some(file) = ca_file {
+                options = options.$authorities(file);
+            }
+            if let Some((certificate, key)) = certificate {
+                options = options.ssl_client_cert(certificate).ssl_client_key(key);
+            }
+        }
+        options
+    }};
+}
+use with_files;
 
 /// So many rows may say the same of one user; more are read of none.
 const MOST_ROWS: usize = 16;
@@ -97,6 +127,10 @@ pub struct SqlSettings {
     pub connections: usize,
     /// Looks a user up.
     pub query: Statement,
+    /// Writes where a user is.
+    pub assign: Option<Statement>,
+    /// Gives all users.
+    pub list: Option<Statement>,
     /// The channel on which PostgreSQL tells of changes.
     pub listen: Option<String>,
 }
@@ -105,6 +139,9 @@ pub struct SqlSettings {
 pub(crate) struct Sql {
     server: Server,
     query: Arc<Statement>,
+    assign: Option<Arc<Statement>>,
+    /// How long an answer may take.
+    deadline: Duration,
     listening: Option<listen::Listening>,
 }
 
@@ -140,7 +177,13 @@ impl Sql {
                 Server::Postgres(Pool::new(driver, asking, times))
             }
         };
-        Self { server, query: Arc::new(settings.query.clone()), listening }
+        Self {
+            server,
+            query: Arc::new(settings.query.clone()),
+            assign: settings.assign.clone().map(Arc::new),
+            deadline,
+            listening,
+        }
     }
 }
 
@@ -154,7 +197,7 @@ impl Remote for Sql {
             if let Some(listening) = &self.listening {
                 listening.begin();
             }
-            let values = self.query.values(&question.query, &question.key, "");
+            let values = self.query.values(&question.query, &question.key, Change::default());
             let job = Job { statement: Arc::clone(&self.query), values };
             let rows = match &self.server {
                 Server::MySql(pool) => pool.look_up(job).await?,
@@ -163,6 +206,38 @@ impl Remote for Sql {
             rows.into_said()
         })
     }
+
+    fn assigner(&self) -> Option<&dyn Assigner> {
+        self.assign.is_some().then_some(self)
+    }
+}
+
+impl Assigner for Sql {
+    fn assign(&self, assignment: Assignment) -> Assigning<'_> {
+        Box::pin(async move {
+            let Some(assign) = self.assign.clone() else { return Err(no_statement()) };
+            let writing = Writing { assignment, query: Arc::clone(&self.query), assign };
+            let write = async {
+                match &self.server {
+                    Server::MySql(pool) => pool.write(&writing).await,
+                    Server::Postgres(pool) => pool.write(&writing).await,
+                }
+            };
+            // There are four statements, and a connection.
+            let written = tokio::time::timeout(self.deadline.saturating_mul(2), write).await;
+            written.unwrap_or_else(|_| Err(perhaps_written("the database does not answer")))
+        })
+    }
+}
+
+/// Nobody asks a source to write that cannot.
+fn no_statement() -> CannotSay {
+    CannotSay::misconfigured("it has no `assign`")
+}
+
+/// The database may have done it, or not.
+fn perhaps_written(why: impl fmt::Display) -> CannotSay {
+    CannotSay::unavailable(format_args!("it cannot be said whether it was written: {why}"))
 }
 
 impl fmt::Debug for Sql {
@@ -180,6 +255,66 @@ struct Times {
     statement: Duration,
 }
 
+impl Times {
+    /// A list of all users takes as long as it does.
+    const FOR_LISTS: Self = Self { connect: Duration::from_secs(10), statement: Duration::ZERO };
+}
+
+/// The names of a row's columns, and their values.
+type Columns<'c, 'v> = &'c mut dyn Iterator<Item = (&'v str, Result<Value<'v>, CannotSay>)>;
+
+/// Takes a row; an error ends the answer.
+type Each<'e> = &'e mut (dyn FnMut(Columns<'_, '_>) -> Result<(), CannotSay> + Send);
+
+/// What differs between databases of which rows are read.
+struct Reading<DB: Database> {
+    value: for<'v> fn(&'v DB::Row, usize) -> Result<Value<'v>, CannotSay>,
+    failure: fn(&sqlx::Error) -> Failure,
+}
+
+/// Prepares a statement, or takes it prepared, and binds its values.
+fn bound<DB>(job: &Job) -> sqlx::query::Query<'static, DB, DB::Arguments>
+where
+    DB: Database,
+    String: for<'v> Encode<'v, DB> + Type<DB>,
+{
+    let query = sqlx::query(AssertSqlSafe(Arc::clone(job.statement.text())));
+    job.values.iter().fold(query, |query, value| query.bind(value.clone()))
+}
+
+/// Runs a statement that gives rows.
+async fn read<DB>(
+    connection: &mut DB::Connection,
+    job: &Job,
+    each: Each<'_>,
+    reading: Reading<DB>,
+) -> Result<(), Failure>
+where
+    DB: Database,
+    DB::Arguments: IntoArguments<DB>,
+    String: for<'v> Encode<'v, DB> + Type<DB>,
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
+    let Reading { value, failure } = reading;
+    let mut answer = bound::<DB>(job).fetch(connection);
+    while let Some(row) = answer.try_next().await.map_err(|error| failure(&error))? {
+        let columns = row.columns().iter();
+        let mut columns = columns.map(|column| (column.name(), value(&row, column.ordinal())));
+        // What follows may be long.
+        each(&mut columns).map_err(|cannot| Failure { cannot, fault: Fault::Interrupted })?;
+    }
+    Ok(())
+}
+
+/// What a database has of one user, and how it writes where he is.
+struct Known {
+    /// In its own words.
+    place: String,
+    /// Whether his name there stands with the place.
+    names_user: bool,
+    found: Found,
+}
+
 /// What the rows of an answer say together.
 #[derive(Default)]
 struct Rows {
@@ -188,11 +323,8 @@ struct Rows {
 }
 
 impl Rows {
-    /// Takes a row: the names of its columns and their values.
-    fn add<'v>(
-        &mut self,
-        columns: impl Iterator<Item = (&'v str, Result<Value<'v>, CannotSay>)>,
-    ) -> Result<(), CannotSay> {
+    /// Takes a row.
+    fn add(&mut self, columns: Columns<'_, '_>) -> Result<(), CannotSay> {
         self.count += 1;
         if self.count > MOST_ROWS {
             let detail = format!("the query gives more than {MOST_ROWS} rows for one user");
@@ -221,8 +353,13 @@ impl Rows {
     }
 
     fn into_said(self) -> Result<Said, CannotSay> {
-        let found = self.first.map(Fields::into_found).transpose()?;
-        Ok(Said::from(found))
+        Ok(Said::from(self.into_known()?.map(|known| known.found)))
+    }
+
+    fn into_known(self) -> Result<Option<Known>, CannotSay> {
+        let Some(fields) = self.first else { return Ok(None) };
+        let (place, names_user) = (fields.place_text().to_owned(), fields.names_user_with_place());
+        Ok(Some(Known { place, names_user, found: fields.into_found()? }))
     }
 }
 

@@ -21,7 +21,7 @@ fn make(file: &Path, sql: &str) {
 /// A source that remembers nothing.
 fn sqlite(file: &Path, query: &str) -> SourceSettings {
     let query = Statement::parse(query, Dialect::Sqlite, Task::LookUp).unwrap();
-    let settings = SqliteSettings { file: file.to_owned(), query };
+    let settings = SqliteSettings { file: file.to_owned(), query, assign: None, list: None };
     let cache = CacheSettings {
         found: Duration::ZERO,
         not_found: Duration::ZERO,

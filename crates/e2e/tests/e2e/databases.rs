@@ -30,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         an_answer_of_no_use_is_told_by_its_column_and_harms_nobody_else,
         a_database_that_refuses_us_is_no_refusal_of_users,
         a_databases_certificate_is_verified,
+        nothing_of_the_environment_counts_for_postgresql,
         a_changed_row_counts_within_two_seconds_where_postgresql_tells_of_it,
         a_database_gets_no_more_connections_than_it_is_allowed,
         while_postgresql_is_down_or_hangs_known_users_come_in_and_others_try_later,
@@ -249,11 +250,41 @@ fn a_databases_certificate_is_verified(house: &House) {
         door.line(|line| line.contains("a source cannot say") && line.contains("certificate"));
         drop(door);
         let socket = format!("socket = \"{}\"", database.socket().display());
-        for keys in ["", "tls = \"none\"", "tls = \"unverified\"", &socket] {
+        for keys in ["", "tls = \"none\"", "tls_verify = false", &socket] {
             let door = open(&stub, &database.source(query, keys));
             assert_answer(&door, "anna", IN);
         }
     }
+}
+
+fn nothing_of_the_environment_counts_for_postgresql(house: &House) {
+    let stub = stub();
+    let database = Database::Postgres(house.postgres());
+    let foreign = stub.certificates().ca.display().to_string();
+    let environment = [
+        ("PGPASSWORD", "wrong"),
+        ("PGSSLMODE", "disable"),
+        ("PGSSLROOTCERT", &foreign),
+        ("PGHOST", "192.0.2.1"),
+        ("PGPORT", "1"),
+        ("PGDATABASE", "other"),
+        ("PGUSER", "other"),
+    ];
+    let query = "SELECT 'a' AS backend WHERE :user = 'anna'";
+    let opened = |keys| {
+        let rest = backend("a", stub.port(), 1) + &database.source(query, keys);
+        Door::open_with(&usual(&rest), &environment, |_| {})
+    };
+    assert_answer(&opened(""), "anna", IN);
+    // The right password is in the environment only.
+    let mut with_password = environment;
+    with_password[0].1 = testkit::servers::postgres::PASSWORD;
+    let source = database.source(query, "");
+    let own = format!("password = \"{}\"\n", testkit::servers::postgres::PASSWORD);
+    let rest = backend("a", stub.port(), 1) + &source.replace(&own, "");
+    let door = Door::open_with(&usual(&rest), &with_password, |_| {});
+    assert_answer(&door, "anna", TRY_LATER);
+    door.line(|line| line.contains("password authentication failed"));
 }
 
 fn a_changed_row_counts_within_two_seconds_where_postgresql_tells_of_it(house: &House) {
@@ -345,40 +376,54 @@ fn a_database_gets_no_more_connections_than_it_is_allowed(house: &House) {
     }
 }
 
+/// A database server of one test's own.
+trait Server {
+    fn stop(&mut self);
+    fn start_again(&mut self) -> std::io::Result<()>;
+    fn pause(&self) -> std::io::Result<()>;
+    fn resume(&self) -> std::io::Result<()>;
+    fn database(&self) -> Database<'_>;
+}
+
+macro_rules! servers {
+    ($($kind:ident),*) => {
+        $(impl Server for $kind {
+            fn stop(&mut self) {
+                $kind::stop(self);
+            }
+
+            fn start_again(&mut self) -> std::io::Result<()> {
+                $kind::start_again(self).map_err(std::io::Error::other)
+            }
+
+            fn pause(&self) -> std::io::Result<()> {
+                $kind::pause(self).map_err(std::io::Error::other)
+            }
+
+            fn resume(&self) -> std::io::Result<()> {
+                $kind::resume(self).map_err(std::io::Error::other)
+            }
+
+            fn database(&self) -> Database<'_> {
+                Database::$kind(self)
+            }
+        })*
+    };
+}
+servers!(Mariadb, Postgres);
+
 fn while_postgresql_is_down_or_hangs_known_users_come_in_and_others_try_later(_: &House) {
-    let mut server = Postgres::start().unwrap();
-    Database::Postgres(&server).table(
-        "users",
-        USERS,
-        "('anna', 'a', NULL, FALSE), ('bob', 'b', NULL, FALSE)",
-    );
-    let source = Database::Postgres(&server).source(QUERY, BRIEFLY);
-    server.stop();
-    let stub = stub();
-    let door = open(&stub, &source);
-    assert_answer(&door, "anna", TRY_LATER);
-    server.start_again().unwrap();
-    assert!(wait::until(SOON, || comes_in(&door, "anna")));
-    server.pause().unwrap();
-    down(&door);
-    server.resume().unwrap();
-    assert!(wait::until(SOON, || comes_in(&door, "bob")));
-    server.stop();
-    assert_answer(&door, "carl", TRY_LATER);
-    assert_answer(&door, "anna", IN);
-    server.start_again().unwrap();
-    assert!(wait::until(SOON, || door.imap_answer("carl", &password("carl")).starts_with(UNKNOWN)));
-    assert_answer(&door, "anna", IN);
+    while_it_is_down_or_hangs(Postgres::start().unwrap());
 }
 
 fn while_mariadb_is_down_or_hangs_known_users_come_in_and_others_try_later(_: &House) {
-    let mut server = Mariadb::start().unwrap();
-    Database::Mariadb(&server).table(
-        "users",
-        USERS,
-        "('anna', 'a', NULL, FALSE), ('bob', 'b', NULL, FALSE)",
-    );
-    let source = Database::Mariadb(&server).source(QUERY, BRIEFLY);
+    while_it_is_down_or_hangs(Mariadb::start().unwrap());
+}
+
+fn while_it_is_down_or_hangs(mut server: impl Server) {
+    let rows = "('anna', 'a', NULL, FALSE), ('bob', 'b', NULL, FALSE)";
+    server.database().table("users", USERS, rows);
+    let source = server.database().source(QUERY, BRIEFLY);
     server.stop();
     let stub = stub();
     let door = open(&stub, &source);

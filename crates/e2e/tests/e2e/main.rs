@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod assigning;
 mod auth_http;
 mod backend_tls;
 mod behind_proxies;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         ldap::cases(),
         databases::cases(),
         odbc::cases(),
+        assigning::cases(),
         passwords::cases(),
         scram::cases(),
         dying::cases(),

@@ -4,6 +4,7 @@ mod export;
 mod import;
 mod look_up;
 mod mailbox;
+mod source;
 
 use std::{fs, path::PathBuf};
 
@@ -54,11 +55,14 @@ pub(super) enum User {
     },
     /// Take a user out of the table. His mail is not touched.
     Remove(Remove),
-    /// List the users of the table.
+    /// List the users of the table, or of a database that has a `list`.
     List {
         /// Only names that begin so.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", conflicts_with = "source")]
         prefix: String,
+        /// The source, by its name in the configuration; it is asked from here, whether a daemon runs or not.
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
     },
     /// Print all users of the table as CSV, which `user import --format csv` reads.
     #[command(after_help = "Example: posthouse user export > users.csv")]
@@ -115,7 +119,8 @@ pub(super) fn act(config: &Config, act: User, output: Output) -> Result<(), Fail
         User::Hold(arguments) => mailbox::hold(config, &arguments, output),
         User::LookUp(arguments) => look_up::look_up(config, &arguments, output),
         User::Import(arguments) => import::import(config, &arguments, output),
-        User::List { prefix } => list(config, &prefix, output),
+        User::List { source: Some(source), .. } => source::list(config, &source, output),
+        User::List { prefix, source: None } => list(config, &prefix, output),
         User::Place(arguments) => place(config, &arguments, output),
         User::Release { user } => mailbox::release(config, &user, output),
         User::Rename(arguments) => mailbox::rename(config, &arguments, output),
@@ -141,7 +146,11 @@ fn place(config: &Config, arguments: &Place, output: Output) -> Result<(), Failu
         async |daemon| daemon.put::<Placed>(&path(user), &request).await,
         async |directory, users, actor| {
             let at = admin::whereabouts(directory, user).await?;
-            admin::user_place(directory, users, actor, &at, request.clone())
+            let at_source = admin::user_place_at_source(directory, actor, &at, &request);
+            match at_source.await? {
+                Some(placed) => Ok(placed),
+                None => admin::user_place(directory, users, actor, &at, request.clone()),
+            }
         },
     )?;
     output.print(&placed, |placed| {

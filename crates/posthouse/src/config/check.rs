@@ -42,6 +42,7 @@ pub(super) fn config(file: &File, around: &Surroundings<'_>, reader: &mut Reader
     let pools = pool::pools(&file.pools, &backends, reader);
     let sources =
         source::sources(&file.directory, &rules, &backends, &pools, around.purpose, reader);
+    source::environment(&file.directory, around, reader);
     pool::unused(&file.pools, &sources, reader);
     let answers = answer::answers(&file.answers, &backends, around.purpose, &mut taken, reader);
     between::passwords(file, &backends, &sources, reader);

@@ -121,6 +121,26 @@ backend = \"b\"
 }
 
 #[test]
+fn what_postgresql_would_take_from_the_environment_is_told() {
+    let source = "[[directory]]\nsource = \"postgres\"\naddress = \"db.example.org\"\ndatabase = \"mail\"\n\
+                  user = \"posthouse\"\nquery = \"SELECT backend FROM users WHERE name = :user\"\n";
+    let variable = |name: &str| name.starts_with("PG").then(|| "x".to_owned());
+    let around = Surroundings { variable: &variable, ..around(Purpose::Act) };
+    let told = |more: &str| {
+        let text = format!("state = \"/tmp\"\n{WORKING}{source}{more}");
+        let read = parse(&text, Path::new("posthouse.toml"), Path::new("/etc/posthouse"), &around);
+        let (_, warnings) = read.unwrap();
+        warnings.warnings().map(|(_, message)| message.to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let all = told("");
+    for name in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
+        assert!(all.contains(name), "{all}");
+    }
+    let own = told("certificate = \"a.pem\"\nkey = \"a.key\"\n");
+    assert!(own.contains("PGOPTIONS") && !own.contains("PGSSL"), "{own}");
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_told_with_its_place_and_without_its_secrets() {
     let shown = mistakes("[backend.a]\nmaster_secret = hunter2 and more\n");
     assert!(shown.contains("posthouse.toml:2:"), "{shown}");

@@ -1,13 +1,10 @@
-//! MySQL and MariaDB: connections that can only read, and the values of their columns.
+//! MySQL and MariaDB: connections that only read unless a transaction is to write, and the values of their columns.
 //!
 //! Nothing here decides what a column means.
 
-use std::sync::Arc;
-
-use futures_util::TryStreamExt;
 use model::Host;
 use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Decode, Row, TypeInfo, ValueRef,
+    AssertSqlSafe, ConnectOptions, Decode, Row, TypeInfo, ValueRef,
     mysql::{
         MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode,
         MySqlValueRef,
@@ -15,9 +12,9 @@ use sqlx::{
 };
 
 use super::{
-    OTHER_TYPE, Rows, SqlServer, SqlTls, Times,
-    pool::{Driver, Failure, Fault, Job},
-    refused, unreadable, words,
+    Each, OTHER_TYPE, Reading, SqlServer, SqlTls, Times, bound,
+    pool::{Driver, Failure, Fault, Job, Writer},
+    read, refused, unreadable, with_files, words,
 };
 use crate::sources::{CannotSay, fields::Value};
 
@@ -28,6 +25,8 @@ const TOO_LONG: [u16; 3] = [1969, 3024, 1205];
 /// A value of the question does not fit: numbers out of range, texts that are no dates, several rows where there can be
 /// one, and what a program in the database says itself (SIGNAL).
 const OF_VALUES: [u16; 6] = [1242, 1264, 1292, 1365, 1644, 1690];
+/// Two who write wait for each other, and this one gave way.
+const DEADLOCK: u16 = 1213;
 
 /// MySQL servers with the same users.
 pub(super) struct MySql {
@@ -51,7 +50,7 @@ impl MySql {
 }
 
 fn options(server: &SqlServer) -> MySqlConnectOptions {
-    let mut options = MySqlConnectOptions::new()
+    let options = MySqlConnectOptions::new()
         .username(&server.user)
         .database(&server.database)
         // The server's own ways: a statement means what it means in the administrator's client.
@@ -59,23 +58,12 @@ fn options(server: &SqlServer) -> MySqlConnectOptions {
         .no_engine_substitution(false)
         .timezone(None)
         .disable_statement_logging();
-    if let Some(password) = &server.password {
-        options = options.password(&String::from_utf8_lossy(password.reveal()));
-    }
-    match &server.tls {
+    let options = match &server.tls {
         SqlTls::None => options.ssl_mode(MySqlSslMode::Disabled),
-        SqlTls::Required { verify, ca_file, certificate } => {
-            let mode = if *verify { MySqlSslMode::VerifyIdentity } else { MySqlSslMode::Required };
-            options = options.ssl_mode(mode);
-            if let Some(file) = ca_file {
-                options = options.ssl_ca(file);
-            }
-            if let Some((certificate, key)) = certificate {
-                options = options.ssl_client_cert(certificate).ssl_client_key(key);
-            }
-            options
-        }
-    }
+        SqlTls::Required { verify: true, .. } => options.ssl_mode(MySqlSslMode::VerifyIdentity),
+        SqlTls::Required { verify: false, .. } => options.ssl_mode(MySqlSslMode::Required),
+    };
+    with_files!(options, server, ssl_ca)
 }
 
 impl Driver for MySql {
@@ -100,21 +88,41 @@ impl Driver for MySql {
         Ok(connection)
     }
 
-    async fn look_up(&self, connection: &mut MySqlConnection, job: &Job) -> Result<Rows, Failure> {
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(job.statement.text())));
-        for value in &job.values {
-            query = query.bind(value);
-        }
-        let mut rows = Rows::default();
-        let mut answer = query.fetch(connection);
-        while let Some(row) = answer.try_next().await.map_err(|error| failure(&error))? {
-            let columns = row.columns().iter();
-            let columns = columns.map(|column| (column.name(), value(&row, column.ordinal())));
-            // What follows may be long.
-            rows.add(columns).map_err(|cannot| Failure { cannot, fault: Fault::Interrupted })?;
-        }
-        Ok(rows)
+    async fn read(
+        &self,
+        connection: &mut MySqlConnection,
+        job: &Job,
+        each: Each<'_>,
+    ) -> Result<(), Failure> {
+        read::<sqlx::MySql>(connection, job, each, Reading { value, failure }).await
     }
+}
+
+impl Writer for MySql {
+    async fn begin(&self, connection: &mut MySqlConnection) -> Result<(), Failure> {
+        // What is looked up is locked until the commit.
+        let isolation = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE";
+        done(connection, isolation).await?;
+        done(connection, "START TRANSACTION READ WRITE").await
+    }
+
+    async fn execute(&self, connection: &mut MySqlConnection, job: &Job) -> Result<u64, Failure> {
+        let done = bound::<sqlx::MySql>(job).execute(connection).await;
+        done.map(|done| done.rows_affected()).map_err(|error| failure(&error))
+    }
+
+    async fn commit(&self, connection: &mut MySqlConnection) -> Result<(), Failure> {
+        done(connection, "COMMIT").await
+    }
+
+    async fn rollback(&self, connection: &mut MySqlConnection) -> Result<(), Failure> {
+        done(connection, "ROLLBACK").await
+    }
+}
+
+async fn done(connection: &mut MySqlConnection, statement: &'static str) -> Result<(), Failure> {
+    let done = sqlx::raw_sql(statement).execute(connection).await;
+    done.map(drop).map_err(|error| failure(&error))
 }
 
 /// Sets a variable; whether the server knows it.
@@ -141,6 +149,7 @@ fn failure(error: &sqlx::Error) -> Failure {
         Some(number) if TOO_LONG.contains(&number) => {
             Failure { cannot: refused(error), fault: Fault::Question }
         }
+        Some(DEADLOCK) => Failure { cannot: refused(error), fault: Fault::Overtaken },
         _ => Failure { cannot: refused(error), fault: Fault::Connection },
     }
 }

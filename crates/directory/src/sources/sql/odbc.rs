@@ -13,8 +13,9 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use proto::worker::{Cell, Failure as Told, LONGEST_VALUE, Open, Report};
 
 use super::{
-    MOST_ROWS, OTHER_TYPE, Rows, STATEMENT_SHARE, Statement, Times, one_line,
+    Each, MOST_ROWS, OTHER_TYPE, STATEMENT_SHARE, Statement, Times, one_line,
     pool::{Driver, Failure, Fault, Job, Pool},
+    statement::Change,
 };
 use crate::{
     DependsOn,
@@ -69,7 +70,7 @@ impl Remote for Odbc {
 
     fn ask(&self, question: Question) -> Answering<'_> {
         Box::pin(async move {
-            let values = self.query.values(&question.query, &question.key, "");
+            let values = self.query.values(&question.query, &question.key, Change::default());
             let job = Job { statement: Arc::clone(&self.query), values };
             self.workers.look_up(job).await?.into_said()
         })
@@ -118,8 +119,8 @@ impl Driver for Workers {
         Err(CannotSay::unavailable(worker.told(&lost).await))
     }
 
-    async fn look_up(&self, worker: &mut Worker, job: &Job) -> Result<Rows, Failure> {
-        match self.answer(worker, job).await {
+    async fn read(&self, worker: &mut Worker, job: &Job, each: Each<'_>) -> Result<(), Failure> {
+        match self.answer(worker, job, each).await {
             Ok(answered) => answered,
             Err(Lost::TooLong(invalid)) => {
                 let detail = format_args!("the question makes {invalid}");
@@ -135,24 +136,29 @@ impl Driver for Workers {
 
 impl Workers {
     /// Asks a worker, and reads all of its answer, so that it can be asked again.
-    async fn answer(&self, worker: &mut Worker, job: &Job) -> Result<Result<Rows, Failure>, Lost> {
+    async fn answer(
+        &self,
+        worker: &mut Worker,
+        job: &Job,
+        each: Each<'_>,
+    ) -> Result<Result<(), Failure>, Lost> {
         worker.ask(job.values.clone()).await?;
         let names: Vec<String> = match worker.hear().await? {
             Report::Columns(names) => names.into_iter().map(str::to_owned).collect(),
             Report::Failed(told) => return Ok(Err(self.failure(told))),
             _ => return Err(Lost::OutOfTurn),
         };
-        let (mut rows, mut wrong) = (Rows::default(), None);
+        let mut wrong = None;
         for _ in 0..=MOST_ROWS + 1 {
             match worker.hear().await? {
                 Report::Row(cells) if cells.len() == names.len() => {
                     let values = names.iter().zip(cells);
-                    let columns = values.map(|(name, cell)| (name.as_str(), value(name, cell)));
-                    wrong = wrong.or_else(|| rows.add(columns).err());
+                    let mut columns = values.map(|(name, cell)| (name.as_str(), value(name, cell)));
+                    wrong = wrong.or_else(|| each(&mut columns).err());
                 }
                 Report::End => {
                     let unusable = |cannot| Failure { cannot, fault: Fault::Question };
-                    return Ok(wrong.map_or(Ok(rows), |cannot| Err(unusable(cannot))));
+                    return Ok(wrong.map_or(Ok(()), |cannot| Err(unusable(cannot))));
                 }
                 Report::Failed(told) => return Ok(Err(self.failure(told))),
                 _ => break,

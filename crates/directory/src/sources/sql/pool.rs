@@ -17,8 +17,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Rows, Statement, Times};
-use crate::sources::CannotSay;
+use super::{Each, Known, Rows, Statement, Times, perhaps_written, writing::Writing};
+use crate::sources::{Assigned, CannotSay};
 
 /// How long a server is left alone after its first failure; then twice as long each time.
 const FIRST_REST: Duration = Duration::from_millis(100);
@@ -39,6 +39,13 @@ pub(super) struct Failure {
     pub(super) fault: Fault,
 }
 
+impl Failure {
+    /// The connection works.
+    fn of_question(cannot: CannotSay) -> Self {
+        Self { cannot, fault: Fault::Question }
+    }
+}
+
 /// What a failure says of the connection it came over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
@@ -46,6 +53,8 @@ pub(super) enum Fault {
     Connection,
     /// It was ended in the middle of an answer that cannot be used.
     Interrupted,
+    /// Somebody else has changed what this one was about to.
+    Overtaken,
     /// It works; this question cannot be answered.
     Question,
 }
@@ -63,12 +72,41 @@ pub(super) trait Driver: Send + Sync {
         server: usize,
     ) -> impl Future<Output = Result<Self::Connection, CannotSay>> + Send;
 
-    /// Runs a statement that gives rows of one user.
-    fn look_up(
+    /// Runs a statement that gives rows.
+    fn read(
         &self,
         connection: &mut Self::Connection,
         job: &Job,
-    ) -> impl Future<Output = Result<Rows, Failure>> + Send;
+        each: Each<'_>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// How one that can write is spoken to.
+pub(super) trait Writer: Driver {
+    /// Begins a transaction that writes, and of which two that touch the same rows do not both come to an end.
+    fn begin(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Runs a statement that changes rows; how many.
+    fn execute(
+        &self,
+        connection: &mut Self::Connection,
+        job: &Job,
+    ) -> impl Future<Output = Result<u64, Failure>> + Send;
+
+    /// Ends the transaction.
+    fn commit(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Undoes the transaction.
+    fn rollback(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// The connections.
@@ -165,12 +203,13 @@ impl<D: Driver> Pool<D> {
                 turn.connection = Some(connected?);
             }
             let Some(connection) = turn.connection.as_mut() else { continue };
-            match self.driver.look_up(connection, &job).await {
-                Ok(rows) => {
+            let mut rows = Rows::default();
+            match self.driver.read(connection, &job, &mut |columns| rows.add(columns)).await {
+                Ok(()) => {
                     self.keep(turn);
                     return Ok(rows);
                 }
-                Err(Failure { cannot, fault: Fault::Question }) => {
+                Err(Failure { cannot, fault: Fault::Overtaken | Fault::Question }) => {
                     self.keep(turn);
                     return Err(cannot);
                 }
@@ -241,5 +280,94 @@ impl<D: Driver> Pool<D> {
         (health.failures, health.trouble) = (0, None);
         drop(health);
         self.idle.lock().extend(turn.connection.take());
+    }
+}
+
+impl<D: Writer> Pool<D> {
+    /// Writes in one transaction. Whatever is not as it should be, what was begun is undone.
+    pub(super) async fn write(&self, writing: &Writing) -> Result<Assigned, CannotSay> {
+        let mut turn = self.turn().await?;
+        // One that was kept may have been given up meanwhile; nothing has been written yet.
+        if let Some(kept) = turn.connection.as_mut()
+            && self.driver.begin(kept).await.is_err()
+        {
+            turn.connection = None;
+        }
+        if turn.connection.is_none() {
+            let connected = self.connect().await;
+            turn.finished |= connected.is_err();
+            let begun = self.driver.begin(turn.connection.insert(connected?)).await;
+            turn.finished |= begun.is_err();
+            begun.map_err(|failure| failure.cannot)?;
+        }
+        let Some(connection) = turn.connection.as_mut() else {
+            return Err(CannotSay::unavailable("there is no connection"));
+        };
+        let written = self.transact(connection, writing).await;
+        let undone = match &written {
+            Ok(Assigned::Done) => true,
+            Err(Failure { fault: Fault::Connection | Fault::Interrupted, .. }) => false,
+            _ => self.driver.rollback(connection).await.is_ok(),
+        };
+        if !undone {
+            turn.connection = None;
+        }
+        turn.finished = true;
+        match written {
+            Ok(assigned) => {
+                self.keep(turn);
+                Ok(assigned)
+            }
+            // What a look-up says of the server is more: this statement alone may be wrong.
+            Err(Failure { cannot, .. }) => {
+                self.idle.lock().extend(turn.connection.take());
+                Err(cannot)
+            }
+        }
+    }
+
+    async fn transact(
+        &self,
+        connection: &mut D::Connection,
+        writing: &Writing,
+    ) -> Result<Assigned, Failure> {
+        let done = async {
+            let before = self.known(connection, writing).await?;
+            let Some((job, before)) = writing.statement(before) else {
+                return Ok(Assigned::Outdated);
+            };
+            let changed = self.driver.execute(connection, &job).await?;
+            Writing::check_count(changed).map_err(Failure::of_question)?;
+            let after = self.known(connection, writing).await?;
+            writing.check_after(before, after).map_err(Failure::of_question)?;
+            self.driver.commit(connection).await.map_err(|failure| match failure.fault {
+                Fault::Connection => {
+                    Failure { cannot: perhaps_written(failure.cannot.detail), ..failure }
+                }
+                _ => failure,
+            })?;
+            Ok(Assigned::Done)
+        };
+        match done.await {
+            Err(Failure { fault: Fault::Overtaken, .. }) => Ok(Assigned::Outdated),
+            done => done,
+        }
+    }
+
+    /// What the database has of the user now.
+    async fn known(
+        &self,
+        connection: &mut D::Connection,
+        writing: &Writing,
+    ) -> Result<Option<Known>, Failure> {
+        for job in writing.look_ups() {
+            let mut rows = Rows::default();
+            self.driver.read(connection, &job, &mut |columns| rows.add(columns)).await?;
+            let known = rows.into_known().map_err(Failure::of_question)?;
+            if known.is_some() {
+                return Ok(known);
+            }
+        }
+        Ok(None)
     }
 }

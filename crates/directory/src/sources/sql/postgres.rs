@@ -1,22 +1,21 @@
-//! PostgreSQL: connections that can only read, and the values of its columns.
+//! PostgreSQL: connections that only read unless a transaction is to write, and the values of its columns.
 //!
 //! Nothing here decides what a column means.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use futures_util::TryStreamExt;
 use model::Host;
 use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Decode, Row, TypeInfo, ValueRef,
+    AssertSqlSafe, ConnectOptions, Decode, Row, TypeInfo, ValueRef,
     postgres::{
         PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSslMode, PgTypeKind, PgValueRef,
     },
 };
 
 use super::{
-    OTHER_TYPE, Rows, SqlServer, SqlTls, Times,
-    pool::{Driver, Failure, Fault, Job},
-    refused, unreadable, words,
+    Each, OTHER_TYPE, Reading, SqlServer, SqlTls, Times, bound,
+    pool::{Driver, Failure, Fault, Job, Writer},
+    read, refused, unreadable, with_files, words,
 };
 use crate::sources::{CannotSay, fields::Value};
 
@@ -64,30 +63,21 @@ fn socket_of(path: &Path) -> (&Path, u16) {
 }
 
 fn options(server: &SqlServer) -> PgConnectOptions {
-    let mut options = PgConnectOptions::new_without_pgpass()
+    let options = PgConnectOptions::new_without_pgpass()
         .username(&server.user)
         .database(&server.database)
         .application_name("posthouse")
         // A pooler before the database knows no such parameter.
         .extra_float_digits(None)
         .disable_statement_logging();
-    if let Some(password) = &server.password {
-        options = options.password(&String::from_utf8_lossy(password.reveal()));
-    }
-    match &server.tls {
+    let options = match &server.tls {
         SqlTls::None => options.ssl_mode(PgSslMode::Disable),
-        SqlTls::Required { verify, ca_file, certificate } => {
-            let mode = if *verify { PgSslMode::VerifyFull } else { PgSslMode::Require };
-            options = options.ssl_mode(mode);
-            if let Some(file) = ca_file {
-                options = options.ssl_root_cert(file);
-            }
-            if let Some((certificate, key)) = certificate {
-                options = options.ssl_client_cert(certificate).ssl_client_key(key);
-            }
-            options
-        }
-    }
+        SqlTls::Required { verify: true, .. } => options.ssl_mode(PgSslMode::VerifyFull),
+        SqlTls::Required { verify: false, .. } => options.ssl_mode(PgSslMode::Require),
+    };
+    // What is left open here would be taken from variables such as PGPASSWORD.
+    let options = options.password("").ssl_root_cert_from_pem(Vec::new());
+    with_files!(options, server, ssl_root_cert)
 }
 
 impl Driver for Postgres {
@@ -111,21 +101,39 @@ impl Driver for Postgres {
         Ok(connection)
     }
 
-    async fn look_up(&self, connection: &mut PgConnection, job: &Job) -> Result<Rows, Failure> {
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(job.statement.text())));
-        for value in &job.values {
-            query = query.bind(value);
-        }
-        let mut rows = Rows::default();
-        let mut answer = query.fetch(connection);
-        while let Some(row) = answer.try_next().await.map_err(|error| failure(&error))? {
-            let columns = row.columns().iter();
-            let columns = columns.map(|column| (column.name(), value(&row, column.ordinal())));
-            // What follows may be long.
-            rows.add(columns).map_err(|cannot| Failure { cannot, fault: Fault::Interrupted })?;
-        }
-        Ok(rows)
+    async fn read(
+        &self,
+        connection: &mut PgConnection,
+        job: &Job,
+        each: Each<'_>,
+    ) -> Result<(), Failure> {
+        read::<sqlx::Postgres>(connection, job, each, Reading { value, failure }).await
     }
+}
+
+impl Writer for Postgres {
+    async fn begin(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        // A row that somebody has changed since it was looked up cannot be written then.
+        run(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE").await
+    }
+
+    async fn execute(&self, connection: &mut PgConnection, job: &Job) -> Result<u64, Failure> {
+        let done = bound::<sqlx::Postgres>(job).execute(connection).await;
+        done.map(|done| done.rows_affected()).map_err(|error| failure(&error))
+    }
+
+    async fn commit(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        run(connection, "COMMIT").await
+    }
+
+    async fn rollback(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        run(connection, "ROLLBACK").await
+    }
+}
+
+async fn run(connection: &mut PgConnection, statement: &'static str) -> Result<(), Failure> {
+    let done = sqlx::raw_sql(statement).execute(connection).await;
+    done.map(drop).map_err(|error| failure(&error))
 }
 
 /// What became of a statement.
@@ -134,7 +142,7 @@ fn failure(error: &sqlx::Error) -> Failure {
         sqlx::Error::Database(answer) => answer.try_downcast_ref::<PgDatabaseError>(),
         _ => None,
     };
-    // PostgreSQL, appendix A: 57014 is of this question's time.
+    // PostgreSQL, appendix A: 57014 is of this question's time, class 40 of others who write at the same moment.
     let code = answer.map_or("", PgDatabaseError::code);
     match answer {
         Some(_) if is_of_values(code) => {
@@ -142,6 +150,9 @@ fn failure(error: &sqlx::Error) -> Failure {
         }
         Some(_) if code == "57014" => {
             Failure { cannot: CannotSay::unavailable(words(error)), fault: Fault::Question }
+        }
+        Some(_) if code.starts_with("40") => {
+            Failure { cannot: CannotSay::unavailable(words(error)), fault: Fault::Overtaken }
         }
         _ => Failure { cannot: refused(error), fault: Fault::Connection },
     }

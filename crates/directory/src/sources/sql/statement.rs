@@ -23,7 +23,7 @@ pub enum Dialect {
 /// What a statement is for; each has its own parameters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Task {
-    /// Writes a user's back end: knows `:backend` too.
+    /// Writes a user's back end: knows `:backend` and `:old_backend` too, and of the question only the user.
     Assign,
     /// Gives all users: has no parameter.
     List,
@@ -43,6 +43,16 @@ pub struct Statement {
 enum Parameter {
     Backend,
     Of(Placeholder),
+    OldBackend,
+}
+
+/// What a statement that writes is told beside the user.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Change<'c> {
+    /// What the source is to say from now on.
+    pub(crate) backend: &'c str,
+    /// What it said until now.
+    pub(crate) old_backend: &'c str,
 }
 
 /// Why a text is no statement, and where.
@@ -76,7 +86,7 @@ impl Statement {
     /// The placeholders in it.
     pub fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
         self.parameters.iter().filter_map(|parameter| match parameter {
-            Parameter::Backend => None,
+            Parameter::Backend | Parameter::OldBackend => None,
             Parameter::Of(placeholder) => Some(*placeholder),
         })
     }
@@ -87,9 +97,10 @@ impl Statement {
     }
 
     /// What is bound to its parameters, in order.
-    pub(crate) fn values(&self, query: &Query, key: &str, backend: &str) -> Vec<String> {
+    pub(crate) fn values(&self, query: &Query, key: &str, change: Change<'_>) -> Vec<String> {
         let value = |parameter: &Parameter| match parameter {
-            Parameter::Backend => backend.to_owned(),
+            Parameter::Backend => change.backend.to_owned(),
+            Parameter::OldBackend => change.old_backend.to_owned(),
             Parameter::Of(placeholder) => query.value(*placeholder, key).into_owned(),
         };
         self.parameters.iter().map(value).collect()
@@ -354,160 +365,26 @@ impl Reader<'_> {
     }
 
     fn parameter(&self, name: &str) -> Result<Parameter, String> {
-        let mut words: Vec<_> = Placeholder::ALL.into_iter().map(Placeholder::word).collect();
-        match self.task {
+        let known: &[Placeholder] = match self.task {
             Task::List => return Err("a list of all users has no parameters".to_owned()),
-            Task::Assign if name == "backend" => return Ok(Parameter::Backend),
-            Task::Assign => words.push("backend"),
-            Task::LookUp => {}
+            Task::Assign => &[Placeholder::User, Placeholder::Local, Placeholder::Domain],
+            Task::LookUp => &Placeholder::ALL,
+        };
+        match (self.task, name) {
+            (Task::Assign, "backend") => return Ok(Parameter::Backend),
+            (Task::Assign, "old_backend") => return Ok(Parameter::OldBackend),
+            _ => {}
         }
-        let unknown = || format!("`:{name}` is no parameter; there are :{}", words.join(", :"));
-        Placeholder::named(name).map(Parameter::Of).map_err(|_| unknown())
+        if let Some(placeholder) = known.iter().find(|known| known.word() == name) {
+            return Ok(Parameter::Of(*placeholder));
+        }
+        let mut words: Vec<_> = known.iter().map(|known| known.word()).collect();
+        if self.task == Task::Assign {
+            words.extend(["backend", "old_backend"]);
+        }
+        Err(format!("`:{name}` is no parameter; there are :{}", words.join(", :")))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use model::{CanonicalUser, Protocol, UserName};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const DIALECTS: [Dialect; 4] =
-        [Dialect::MySql, Dialect::Odbc, Dialect::Postgres, Dialect::Sqlite];
-
-    fn parsed(text: &str, dialect: Dialect) -> Result<Statement, InvalidStatement> {
-        Statement::parse(text, dialect, Task::LookUp)
-    }
-
-    fn text(text: &str, dialect: Dialect) -> String {
-        parsed(text, dialect).unwrap().text.to_string()
-    }
-
-    #[test]
-    fn parameters_are_numbered_as_the_database_likes() {
-        let written = "SELECT b FROM u WHERE n=:user AND (d = :domain OR n = :user)";
-        let wanted = [
-            "SELECT b FROM u WHERE n=? AND (d = ? OR n = ?)",
-            "SELECT b FROM u WHERE n=? AND (d = ? OR n = ?)",
-            "SELECT b FROM u WHERE n=$1 AND (d = $2 OR n = $1)",
-            "SELECT b FROM u WHERE n=?1 AND (d = ?2 OR n = ?1)",
-        ];
-        let user = CanonicalUser::declare(UserName::new("bob@x").unwrap());
-        let query = Query::without_client(user, Protocol::Imap);
-        for (dialect, wanted) in DIALECTS.into_iter().zip(wanted) {
-            let statement = parsed(written, dialect).unwrap();
-            assert_eq!(&**statement.text(), wanted);
-            let values = statement.values(&query, "bob@x", "");
-            let bound = if matches!(dialect, Dialect::MySql | Dialect::Odbc) {
-                &["bob@x", "x", "bob@x"][..]
-            } else {
-                &["bob@x", "x"]
-            };
-            assert_eq!(values, bound);
-        }
-    }
-
-    #[test]
-    fn what_is_quoted_or_commented_is_left_alone() {
-        for same in [
-            "SELECT ':user', 'it''s :user', \":user\", \"a\"\":user\"",
-            "SELECT 1 -- :usr it's\n, 2",
-            "SELECT 1 /* :usr ' \" */ , 2",
-            "SELECT 1; ;-- :usr",
-        ] {
-            for dialect in [Dialect::MySql, Dialect::Postgres, Dialect::Sqlite] {
-                let kept = same.split(';').next().unwrap();
-                assert_eq!(text(same, dialect), kept, "{dialect:?}");
-            }
-        }
-        for same in [
-            "SELECT a::text, b :: int, a[1:2], a[:2], x := 1",
-            "SELECT $$ :usr ' $$, $t$ :usr $$ $t$, a$b$c",
-            "SELECT E'\\':usr', e'\\\\', 'a\\', type':usr'",
-            "SELECT 1 /* a /* b */ :usr */, data ? 'x'",
-        ] {
-            assert_eq!(text(same, Dialect::Postgres), same);
-        }
-        for same in
-            ["SELECT 'it\\'s :usr', \"\\\":usr\", `a:b`, @a := 1", "SELECT 1 # :usr '\n, @@version"]
-        {
-            assert_eq!(text(same, Dialect::MySql), same);
-        }
-        for same in ["SELECT [a:b ' ], `a:b`, '\\'", "SELECT 1 /* :usr"] {
-            assert_eq!(text(same, Dialect::Sqlite), same);
-        }
-        for same in [
-            "SELECT {fn UCASE(a)}, `a:b`, a[1:2], '\\', @@x, ':user', \"a\"\":user\"",
-            "SELECT /*+ INDEX(a:b) */ 1",
-        ] {
-            assert_eq!(text(same, Dialect::Odbc), same);
-        }
-        let commented = "SELECT 1 -- who's :where?\n, 2/* :usr ' ? */, 3; ;-- :usr";
-        assert_eq!(text(commented, Dialect::Odbc), "SELECT 1  \n, 2 , 3");
-        assert_eq!(text("SELECT {fn UCASE(:user)}", Dialect::Odbc), "SELECT {fn UCASE(?)}");
-        assert_eq!(text("SELECT 5--:user\n", Dialect::MySql), "SELECT 5--?\n");
-        assert_eq!(text("SELECT :client_ip::inet", Dialect::Postgres), "SELECT $1::inet");
-        assert_eq!(text("SELECT '\\', :user", Dialect::Postgres), "SELECT '\\', $1");
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_place() {
-        let place = |text: &str, dialect| {
-            let wrong = parsed(text, dialect).unwrap_err();
-            (text[wrong.at.clone()].to_owned(), wrong.what)
-        };
-        for (text, part, words) in [
-            ("SELECT :usr", ":usr", "`:usr` is no parameter; there are :user"),
-            ("SELECT :backend", ":backend", "is no parameter"),
-            ("SELECT 'a", "'", "no end"),
-            ("SELECT 1; DROP TABLE x", "DROP TABLE x", "only one statement"),
-            ("SELECT a\0", "\0", "NUL"),
-            (" -- nothing\n ; ", " -- nothing\n ; ", "no statement"),
-            ("SELECT a:user", ":user", "begins behind"),
-        ] {
-            for dialect in DIALECTS {
-                let (at, what) = place(text, dialect);
-                assert_eq!(at, part, "{dialect:?}");
-                assert!(what.contains(words), "{what}");
-            }
-        }
-        for (text, dialect) in [
-            ("SELECT $1", Dialect::Postgres),
-            ("SELECT $a$ x", Dialect::Postgres),
-            ("SELECT ?", Dialect::MySql),
-            ("SELECT ?", Dialect::Odbc),
-            ("SELECT ?1", Dialect::Sqlite),
-            ("SELECT @a", Dialect::Sqlite),
-            ("SELECT 1 /* ", Dialect::Postgres),
-        ] {
-            assert!(parsed(text, dialect).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_who_assigns_names_a_back_end_and_a_list_names_nothing() {
-        let text = "UPDATE u SET b = :backend WHERE n = :user";
-        let assign = Statement::parse(text, Dialect::Postgres, Task::Assign).unwrap();
-        assert!(assign.names_backend());
-        assert_eq!(&**assign.text(), "UPDATE u SET b = $1 WHERE n = $2");
-        assert!(Statement::parse("SELECT :user", Dialect::Postgres, Task::List).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_reader_panic_and_places_are_within_it(
-            text in "([a-zE:;'\"`$?@#\\[\\]/* \n\\\\é-]|::|/\\*|\\*/|--|:user|\\$x\\$)*",
-        ) {
-            for dialect in DIALECTS {
-                match parsed(&text, dialect) {
-                    Ok(statement) => {
-                        let used = statement.placeholders().count();
-                        prop_assert!(used <= text.matches(":user").count());
-                    }
-                    Err(wrong) => prop_assert!(text.get(wrong.at).is_some()),
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -162,10 +162,9 @@ fn every_map_of_perdition_becomes_a_source_or_a_command() {
         ("cdb", "source = \"cdb\""),
         ("nis", "ypcat"),
         ("posix_regex", "source = \"regex\""),
-        ("mysql", "select usr, srv from tbl"),
-        ("postgresql", "psql --csv"),
+        ("mysql", "FROM tbl WHERE `usr` = :user"),
+        ("postgresql", "FROM tbl WHERE \\\"usr\\\" = :user"),
         ("odbc", "isql"),
-        ("ldap", "ldapsearch"),
         ("daemon", "source = \"http\""),
     ] {
         let option = "db:0:mail:tbl:me:hunter2:srv:usr:port";
@@ -174,9 +173,58 @@ fn every_map_of_perdition_becomes_a_source_or_a_command() {
         let made = made(perdition::import, "p", &text);
         holds(&made.replace("\n#   ", " "), &[expected]);
         // What holds a password there is not shown.
-        let is_file = !matches!(library, "mysql" | "postgresql" | "odbc" | "ldap");
+        let is_file = !matches!(library, "mysql" | "postgresql" | "odbc");
         assert!(is_file || !made.contains("hunter2"), "{made}");
     }
+}
+
+/// The table of the map that is made of a line of perdition.conf, and the remarks.
+fn map(library: &str, option: &str, more: &str) -> String {
+    let text = format!(
+        "protocol IMAP4\nssl_mode tls_all_force\nM /usr/lib/libperditiondb_{library}.so.0\nm {option}\n\
+         outgoing_server a\n{more}"
+    );
+    let made = made(perdition::import, "perdition.conf", &text);
+    // Where a remark is broken depends on the folder.
+    let unbroken = made.replace("\n#   ", " ");
+    let remarks = unbroken.lines().filter_map(|line| line.split_once("perdition.conf:3: "));
+    let remarks: String = remarks.map(|(_, remark)| format!("- {remark}\n")).collect();
+    let of_map = made
+        .split("\n\n")
+        .find(|table| table.starts_with("[[directory]]") && !table.contains("source = \"static\""));
+    format!("{remarks}\n{}\n", of_map.unwrap())
+}
+
+#[test]
+fn perditions_databases_and_ldap_become_sources_that_ask_the_same() {
+    let ldap = "'3:ldaps://ldap1/ou=people,dc=x?uid,mailhost,port?sub?(%26(objectClass=a)(uid=%s))?!BINDNAME=cn=p%2cdc=x,X-BINDPW=hunter2 \
+                ldaps://ldap2:1636/ou=people,dc=x?uid,mailhost,port?sub?(%26(objectClass=a)(uid=%s))?!BINDNAME=cn=p%2cdc=x,X-BINDPW=hunter2'";
+    let cases = [
+        ("mysql", "''", ""),
+        ("mysql", "db1,db2:3307:mail:tbl:me:hunter2:srv:usr:", "query_key '\\U,\\d'\n"),
+        ("mysql", "127.0.0.1:0:mail:my-table:me:hunter2:srv:usr:prt", "U\n"),
+        ("postgresql", "''", ""),
+        ("postgresql", "db.example.org:5433:mail:tbl:me:hunter2:srv:usr:prt", ""),
+        ("ldap", "''", "U\n"),
+        ("ldap", ldap, ""),
+        ("ldap", "'ldap://127.0.0.1:1389/ou={x},dc=y?mail?one?(cn=%20s)'", "query_key '\\d'\n"),
+    ];
+    let made: Vec<_> = cases
+        .iter()
+        .map(|(library, option, more)| {
+            format!("## {library} {option} {}\n\n{}", more.trim_end(), map(library, option, more))
+        })
+        .collect();
+    let made = made.join("\n").replace(" \n", "\n");
+    assert!(
+        !made.replace("hunter2:", "").replace("X-BINDPW=hunter2", "").contains("hunter2"),
+        "{made}"
+    );
+    let golden = include_str!("perdition/maps.txt");
+    assert_eq!(made.trim_end(), golden.trim_end(), "\n{made}");
+    let error =
+        refused(perdition::import, "p.conf", "P IMAP4\nM libperditiondb_ldap.so\nm http://x/\n");
+    assert!(error.contains("map_library_opt: this is no LDAP URL"), "{error}");
 }
 
 #[test]

@@ -119,6 +119,12 @@ pub(super) fn pool_use(
         let help = "it needs a pool with place = \"shard\"";
         reader.note(Mistake::error(&given.span, title).help(help));
     }
+    let counts = pool.place == PlaceBy::User && pool.policy == Policy::FewestUsers;
+    if counts && source.kind.assigns() {
+        let title = "what this source writes by `assign` is not counted by the pool";
+        let help = "it needs a pool with policy = \"weighted\"";
+        reader.note(Mistake::error(&given.span, title).help(help));
+    }
     let tag = common.tag.given().map(|tag| {
         let has_tag = |share: &Share| share.tags.iter().any(|own| **own == *tag.value);
         if pool.place == PlaceBy::Shard {

@@ -6,6 +6,8 @@ mod odbc;
 mod regex;
 mod sql;
 
+pub(super) use self::sql::environment;
+
 use std::{fs, ops::Range, path::PathBuf};
 
 use ::directory::{

@@ -20,6 +20,8 @@ table! {
         "password" = password: Secret,
         "password_file" = password_file: PathBuf,
         "tls" = tls: SqlTlsMode,
+        /// Whether the certificate is verified.
+        "tls_verify" = tls_verify: bool,
         /// Authorities to trust beside the public ones.
         "ca_file" = ca_file: PathBuf,
         /// Our own certificate, and its key.
@@ -29,6 +31,10 @@ table! {
         "connections" = connections: u32,
         /// Looks a user up.
         "query" = query: Literally,
+        /// Writes where a user is.
+        "assign" = assign: Literally,
+        /// Gives all users.
+        "list" = list: Literally,
         /// The channel on which PostgreSQL tells of changes.
         "listen" = listen: String,
     }
@@ -40,6 +46,10 @@ table! {
         "file" = file: PathBuf,
         /// Looks a user up.
         "query" = query: Literally,
+        /// Writes where a user is.
+        "assign" = assign: Literally,
+        /// Gives all users.
+        "list" = list: Literally,
     }
 }
 
@@ -63,7 +73,6 @@ words! {
     /// How a connection to a database is kept private.
     SqlTlsMode, "a TLS mode of a database" {
         "none" = None,
-        "unverified" = Unverified,
-        "verified" = Verified,
+        "required" = Required,
     }
 }

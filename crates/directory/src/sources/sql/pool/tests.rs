@@ -47,7 +47,7 @@ impl Driver for Arc<Scripted> {
         Ok(Line { number, open: Arc::clone(&self.open) })
     }
 
-    async fn look_up(&self, line: &mut Line, _: &Job) -> Result<Rows, Failure> {
+    async fn read(&self, line: &mut Line, _: &Job, _: Each<'_>) -> Result<(), Failure> {
         tokio::task::yield_now().await;
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -56,7 +56,7 @@ impl Driver for Arc<Scripted> {
             let cannot = CannotSay::unavailable("broken");
             return Err(Failure { cannot, fault: Fault::Connection });
         }
-        Ok(Rows::default())
+        Ok(())
     }
 }
 

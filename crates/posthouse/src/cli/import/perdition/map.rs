@@ -2,7 +2,12 @@
 //!
 //! Nothing here opens a map.
 
+mod database;
+mod ldap;
+
 use std::path::Path;
+
+use self::database::Client;
 
 use super::file::Settings;
 use crate::cli::import::{Draft, Place, Unusable, draft::Table};
@@ -38,7 +43,13 @@ pub(super) fn source(
         draft.remark(whole, said);
     }
     let mut source = Table::new("[[directory]]");
+    let has_keys = !keys.is_empty();
     match *kind {
+        "mysql" => source = database::source(Client::MySql, &option, has_keys, draft, &at),
+        "postgresql" => {
+            source = database::source(Client::PostgreSql, &option, has_keys, draft, &at)
+        }
+        "ldap" => source = ldap::source(&option, has_keys, from_database.is_some(), draft, &at)?,
         "cdb" => {
             source.text("source", "cdb").text("file", or(&option, "/etc/perdition/popmap.cdb"));
         }
@@ -87,9 +98,7 @@ fn fill(kind: &str, option: &str) -> String {
         "daemon" => format!(
             "{import} TEXT, with what the daemon knows; or let it speak HTTP, for source = \"http\""
         ),
-        "ldap" => format!("ldapsearch ... | {import} -, with lines USER:HOST[:PORT]"),
-        "odbc" => format!("isql ... | {import} -, with lines USER:HOST[:PORT]"),
-        client => sql(client, option),
+        _ => format!("isql ... | {import} -, with lines USER:HOST[:PORT]"),
     }
 }
 
@@ -135,21 +144,4 @@ fn keys(settings: &mut Settings, draft: &mut Draft) -> Result<Vec<String>, Unusa
         keys.clear();
     }
     Ok(keys)
-}
-
-/// How the table is filled from a database: `host:port:db:table:user:pass:srvcol:usercol:portcol`.
-fn sql(client: &str, option: &str) -> String {
-    let fields: Vec<_> = option.split(':').map(|field| field.escape_debug().to_string()).collect();
-    let field = |number: usize, usual: &str| match fields.get(number) {
-        Some(given) if !given.is_empty() => given.clone(),
-        _ => usual.to_owned(),
-    };
-    let (database, table) = (field(2, "dbPerdition"), field(3, "tblPerdition"));
-    let (server, user) = (field(6, "servername"), field(7, "user"));
-    let query = format!("select {user}, {server} from {table}");
-    let query = match client {
-        "mysql" => format!("mysql -N -B {database} -e \"{query}\" | tr '\\t' ','"),
-        _ => format!("psql --csv -t {database} -c '{query}'"),
-    };
-    format!("{query} | posthouse user import --format csv -")
 }

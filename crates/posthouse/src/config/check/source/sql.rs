@@ -12,10 +12,10 @@ use super::super::{
     secrets::{given_or_in_file, secret_file},
 };
 use crate::config::{
-    Purpose,
-    file::{self, SqlTlsMode},
+    Purpose, Surroundings,
+    file::{self, SourceShape, SqlTlsMode},
     mistake::Mistake,
-    read::{At, Field, Listed, Literally, Reader},
+    read::{At, Field, Listed, Literally, Reader, Tables},
 };
 
 /// Connections to a database, unless it is set: look-ups are short, and their answers are remembered.
@@ -42,6 +42,8 @@ pub(super) fn server(
         }
     }
     let query = query(at, &table.query, dialect, reader);
+    let assign = assign(at, &table.assign, dialect, reader);
+    let list = list(&table.list, dialect, reader);
     let tls = tls(table, &addresses, purpose, reader);
     let listen = listen(table, dialect, reader);
     let least = if table.listen.given().is_some() { 2 } else { 1 };
@@ -64,8 +66,36 @@ pub(super) fn server(
         },
         connections,
         query: query?,
+        assign,
+        list,
         listen,
     })))
+}
+
+/// Warns of variables that the library for PostgreSQL takes for settings, and that nothing here can overrule.
+pub(in crate::config::check) fn environment(
+    sources: &Field<Tables<file::Source>>,
+    around: &Surroundings<'_>,
+    reader: &mut Reader<'_>,
+) {
+    let tables: &[_] = sources.value().map_or(&[], |tables| &tables.0);
+    for at in tables {
+        let Some(SourceShape::Postgres(table)) = &at.value.shape else { continue };
+        let in_clear = table.tls.value() == Some(&SqlTlsMode::None);
+        let has_tls = !in_clear && table.socket.is_absent();
+        for (variable, counts) in [
+            ("PGOPTIONS", true),
+            ("PGSSLCERT", has_tls && table.certificate.is_absent()),
+            ("PGSSLKEY", has_tls && table.key.is_absent()),
+        ] {
+            if counts && (around.variable)(variable).is_some() {
+                let title =
+                    format!("the variable {variable} of the environment counts for this source");
+                let help = format!("start posthouse without it: env -u {variable} posthouse ...");
+                reader.note(Mistake::warning(&at.span, title).help(help));
+            }
+        }
+    }
 }
 
 /// A database in a file.
@@ -79,7 +109,10 @@ pub(super) fn file(
         reader.note(mistake.help("write file = \"users.sqlite\""));
     }
     let query = query(at, &table.query, Dialect::Sqlite, reader);
-    Some(SourceKind::Sqlite(SqliteSettings { file: table.file.value()?.clone(), query: query? }))
+    let assign = assign(at, &table.assign, Dialect::Sqlite, reader);
+    let list = list(&table.list, Dialect::Sqlite, reader);
+    let file = table.file.value()?.clone();
+    Some(SourceKind::Sqlite(SqliteSettings { file, query: query?, assign, list }))
 }
 
 fn addresses(
@@ -112,25 +145,27 @@ fn tls(
     reader: &mut Reader<'_>,
 ) -> SqlTls {
     if table.socket.given().is_some() {
-        refuse!(reader, table, [tls, ca_file, certificate, key], "a socket needs no TLS");
+        let because = "a socket needs no TLS";
+        refuse!(reader, table, [tls, tls_verify, ca_file, certificate, key], because);
         return SqlTls::None;
     }
-    let mode = table.tls.or(SqlTlsMode::Verified);
-    let span = table.tls.given().map_or(0..0, |given| given.span.clone());
-    if mode == SqlTlsMode::None {
-        refuse!(reader, table, [ca_file, certificate, key], "this source has tls = \"none\"");
+    if let Some(off) = table.tls.given().filter(|given| given.value == SqlTlsMode::None) {
+        let because = "this source has tls = \"none\"";
+        refuse!(reader, table, [tls_verify, ca_file, certificate, key], because);
         if let Some(out) = addresses.iter().find(|at| !at.value.host.is_loopback()) {
             let title = "what the database says crosses the network in clear, passwords too";
-            let mistake = Mistake::warning(&span, title).other(&out.span, "not this machine");
+            let mistake = Mistake::warning(&off.span, title).other(&out.span, "not this machine");
             reader.note(mistake.help("leave `tls` out, and set ca_file"));
         }
         return SqlTls::None;
     }
-    if mode == SqlTlsMode::Unverified {
-        refuse!(reader, table, [ca_file], "tls = \"unverified\" believes every certificate");
+    let unverified = table.tls_verify.given().filter(|verify| !verify.value);
+    if let Some(off) = unverified {
+        refuse!(reader, table, [ca_file], "tls_verify = false believes every certificate");
         let title = "the database's certificate is not verified: whoever stands between can say \
                      where users are";
-        reader.note(Mistake::warning(&span, title).help("leave `tls` out, and set ca_file"));
+        let help = "leave `tls_verify` out, and set ca_file";
+        reader.note(Mistake::warning(&off.span, title).help(help));
     }
     let certificate = pair(&table.certificate, &table.key, reader);
     let certificate = certificate.map(|files| (files.certificate, files.key));
@@ -145,7 +180,7 @@ fn tls(
         }
     }
     let ca_file = table.ca_file.value().cloned();
-    SqlTls::Required { verify: mode == SqlTlsMode::Verified, ca_file, certificate }
+    SqlTls::Required { verify: unverified.is_none(), ca_file, certificate }
 }
 
 fn password(table: &file::SqlSource, purpose: Purpose, reader: &mut Reader<'_>) -> Option<Secret> {
@@ -207,6 +242,41 @@ pub(super) fn query(
         reader.note(mistake.help("write `:key` in it, or leave `keys` out"));
     }
     Some(query)
+}
+
+/// The statement that writes where a user is: about him alone.
+fn assign(
+    at: &At<file::Source>,
+    field: &Field<Literally>,
+    dialect: Dialect,
+    reader: &mut Reader<'_>,
+) -> Option<Statement> {
+    let given = field.given()?;
+    if at.value.common.gives.value() == Some(&file::Gives::Attributes) {
+        let title = "a source of attributes says nothing of places";
+        reader.note(Mistake::error(&given.span, title).help("leave `assign` out"));
+    }
+    let assign = statement(given, dialect, Task::Assign, reader)?;
+    let names_user = assign
+        .placeholders()
+        .any(|placeholder| matches!(placeholder, Placeholder::User | Placeholder::Local));
+    for (named, title, help) in [
+        (assign.names_backend(), "this statement writes no back end", "write `:backend`"),
+        (
+            names_user,
+            "this statement would change everybody",
+            "write `:user` where his name belongs",
+        ),
+    ] {
+        if !named {
+            reader.note(Mistake::error(&given.span, title).help(help));
+        }
+    }
+    Some(assign)
+}
+
+fn list(field: &Field<Literally>, dialect: Dialect, reader: &mut Reader<'_>) -> Option<Statement> {
+    statement(field.given()?, dialect, Task::List, reader)
 }
 
 fn statement(
