@@ -260,4 +260,6 @@ pub enum FaultKind {
     Mailbox,
     /// More messages were refused than the policy bears. No use in going on.
     Refusals,
+    /// The connection cannot be made private as it has to be. No use in trying again.
+    Tls,
 }

@@ -311,8 +311,8 @@ fn is_fatal(stop: &Stop) -> bool {
     match stop {
         Stop::State(_) => true,
         Stop::End(_, fault) => {
-            use FaultKind::{Access, Disk, Full, Refusals};
-            matches!(fault.kind, Access | Disk | Full | Refusals)
+            use FaultKind::{Access, Disk, Full, Refusals, Tls};
+            matches!(fault.kind, Access | Disk | Full | Refusals | Tls)
         }
     }
 }

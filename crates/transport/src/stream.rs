@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -67,6 +68,17 @@ impl Stream {
     /// A connection without TLS so far.
     pub fn plain(tcp: TcpStream) -> Self {
         Self { tcp, tls: None, unsent: None, _port: None }
+    }
+
+    /// A connection on this machine, such as to a program that we started. What is done with a stream is the
+    /// same for all of the kernel's sockets that carry streams.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn local(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let same = std::net::TcpStream::from(OwnedFd::from(socket));
+        Ok(Self::plain(TcpStream::from_std(same)?))
     }
 
     /// A connection that we opened, by a port that is counted as long as it lasts.

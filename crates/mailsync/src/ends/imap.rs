@@ -7,6 +7,7 @@ mod folders;
 mod listing;
 mod messages;
 mod said;
+mod tunnel;
 mod wire;
 mod words;
 
@@ -22,7 +23,7 @@ use rustls_pki_types::ServerName;
 use tokio::{net::lookup_host, time::timeout};
 use transport::{Sources, Stream, converse, tls::ClientTls, usable_ports};
 
-use self::{folders::Names, wire::Wire};
+use self::{folders::Names, tunnel::Tunnel, wire::Wire};
 use super::{Abilities, Append, Appended, Ask, Bodies, End, Fault, FaultKind, FlagChange, Session};
 use crate::{MailboxPath, Overview, RawName, SpecialUse, Uid, snapshot::Listing};
 
@@ -57,14 +58,8 @@ impl Logins for Login {
 pub struct ImapSettings {
     /// What it is called in reports and by which it is remembered, such as `imaps://user@host`.
     pub name: String,
-    /// The server.
-    pub host: Host,
-    /// Its port.
-    pub port: u16,
-    /// How the connection is made private.
-    pub privacy: Privacy,
-    /// With what to log in.
-    pub logins: Arc<dyn Logins>,
+    /// How it is reached.
+    pub way: ImapWay,
     /// Whether nothing is to be changed: mailboxes are opened by EXAMINE.
     pub read_only: bool,
     /// How long connecting, TLS and login may take, each. 30 s is what servers under load need.
@@ -74,6 +69,29 @@ pub struct ImapSettings {
     pub answer_limit: Duration,
     /// Capabilities that the server says it has and gets wrong.
     pub disbelieved: Vec<String>,
+}
+
+/// How an account is reached.
+#[derive(Clone)]
+pub enum ImapWay {
+    /// By a command of the shell that speaks IMAP over its standard input and output, logged in already
+    /// (PREAUTH, RFC 3501 section 7.1.4).
+    Command(String),
+    /// By a server.
+    Server(ImapServer),
+}
+
+/// A server, and how to get in.
+#[derive(Clone)]
+pub struct ImapServer {
+    /// The server.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is made private.
+    pub privacy: Privacy,
+    /// With what to log in.
+    pub logins: Arc<dyn Logins>,
 }
 
 /// An account on an IMAP server.
@@ -92,6 +110,8 @@ pub struct ImapSession {
     selected: Option<RawName>,
     /// Whether SELECT tells what has changed.
     resync: bool,
+    /// Held, never read: the command that the connection leads to ends with it.
+    _tunnel: Option<Tunnel>,
 }
 
 impl ImapEnd {
@@ -101,9 +121,9 @@ impl ImapEnd {
         Self { settings: Arc::new(settings), sources }
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, Fault> {
-        let port = self.settings.port;
-        match &self.settings.host {
+    async fn addresses(&self, server: &ImapServer) -> Result<Vec<SocketAddr>, Fault> {
+        let port = server.port;
+        match &server.host {
             Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, port)]),
             Host::Name(name) => {
                 let asked = timeout(self.settings.connect_limit, lookup_host((&**name, port)));
@@ -118,19 +138,29 @@ impl ImapEnd {
         }
     }
 
+    async fn enter_server(&self, server: &ImapServer) -> Result<Wire, Fault> {
+        let entered = match self.enter(server, &server.privacy).await {
+            Err((_, true)) if matches!(server.privacy, Privacy::StartTlsIfOffered(_)) => {
+                self.enter(server, &Privacy::Clear).await
+            }
+            entered => entered,
+        };
+        entered.map_err(|(fault, _)| fault)
+    }
+
     /// Connects and logs in; says whether it failed because the server does not offer STARTTLS.
-    async fn enter(&self, privacy: &Privacy) -> Result<Wire, (Fault, bool)> {
+    async fn enter(&self, server: &ImapServer, privacy: &Privacy) -> Result<Wire, (Fault, bool)> {
         let settings = &*self.settings;
-        let login = settings.logins.login().await;
+        let login = server.logins.login().await;
         let login = login.map_err(|why| (Fault::new(FaultKind::Access, why), false))?;
         let limit = settings.connect_limit;
-        let addresses = self.addresses().await.map_err(|fault| (fault, false))?;
+        let addresses = self.addresses(server).await.map_err(|fault| (fault, false))?;
         let connected = transport::connect(addresses, &self.sources, limit).await;
         let connected = connected.map_err(|failure| (Fault::lost(failure.to_string()), false));
         let (mut stream, address) = connected?;
         let tls = match privacy {
             Privacy::Implicit(tls) => {
-                let name = server_name(&settings.host, address);
+                let name = server_name(&server.host, address);
                 shake_hands(&mut stream, tls, name, limit).await.map_err(|fault| (fault, false))?;
                 back::Tls::AsItIs
             }
@@ -149,9 +179,7 @@ impl ImapEnd {
                 }
                 back::Event::IdentityRefused { .. } => {}
                 back::Event::LoggedIn(welcome) => {
-                    let disbelieved = settings.disbelieved.clone();
-                    let wanted = client::Settings { disbelieved, ..client::Settings::default() };
-                    let machine = into_client(welcome.capabilities, machine.into_rest(), wanted);
+                    let machine = into_client(welcome.capabilities, &machine.into_rest(), settings);
                     return Ok(Wire::new(stream, machine, settings.answer_limit));
                 }
                 back::Event::StartTls => {
@@ -159,7 +187,7 @@ impl ImapEnd {
                         let said = "the login wants TLS where none was prepared";
                         return Err((Fault::new(FaultKind::Access, said), false));
                     };
-                    let name = server_name(&settings.host, address);
+                    let name = server_name(&server.host, address);
                     let shaken = shake_hands(&mut stream, tls, name, limit).await;
                     shaken.map_err(|fault| (fault, false))?;
                     machine.answer(back::Answer::TlsStarted);
@@ -171,11 +199,13 @@ impl ImapEnd {
 
 fn into_client(
     capabilities: Option<Vec<String>>,
-    rest: Vec<u8>,
-    settings: client::Settings,
+    rest: &[u8],
+    settings: &ImapSettings,
 ) -> client::Client {
-    let mut machine = client::Client::new(capabilities, settings);
-    machine.receive(&rest);
+    let disbelieved = settings.disbelieved.clone();
+    let wanted = client::Settings { disbelieved, ..client::Settings::default() };
+    let mut machine = client::Client::new(capabilities, wanted);
+    machine.receive(rest);
     machine
 }
 
@@ -187,19 +217,21 @@ impl End for ImapEnd {
     }
 
     async fn open(&self) -> Result<ImapSession, Fault> {
-        let privacy = &self.settings.privacy;
-        let wire = match self.enter(privacy).await {
-            Err((_, true)) if matches!(privacy, Privacy::StartTlsIfOffered(_)) => {
-                self.enter(&Privacy::Clear).await
+        let settings = &*self.settings;
+        let (wire, tunnel) = match &settings.way {
+            ImapWay::Command(command) => {
+                let (wire, tunnel) = Tunnel::open(command, settings).await?;
+                (wire, Some(tunnel))
             }
-            entered => entered,
+            ImapWay::Server(server) => (self.enter_server(server).await?, None),
         };
         let mut session = ImapSession {
-            wire: wire.map_err(|(fault, _)| fault)?,
+            wire,
             names: Names::default(),
-            read_only: self.settings.read_only,
+            read_only: settings.read_only,
             selected: None,
             resync: false,
+            _tunnel: tunnel,
         };
         session.greet().await?;
         Ok(session)
@@ -325,12 +357,10 @@ async fn shake_hands(
         Ok(Ok(())) => Ok(()),
         Err(_) => Err(Fault::lost(format!("no TLS handshake within {limit:?}"))),
         Ok(Err(error)) => {
-            let hint = tls.hint(&error).map_or_else(String::new, |hint| format!(" ({hint})"));
-            let said = format!("no TLS: {error}{hint}");
             // What the TLS library says, and not the kernel, as of a certificate, is so the next time too.
             let refused = error.kind() == std::io::ErrorKind::Other;
-            let kind = if refused { FaultKind::Access } else { FaultKind::Lost };
-            Err(Fault::new(kind, said))
+            let kind = if refused { FaultKind::Tls } else { FaultKind::Lost };
+            Err(Fault::new(kind, format!("no TLS: {error}")))
         }
     }
 }
@@ -343,6 +373,7 @@ fn meaning(reason: Reason) -> FaultKind {
         | Reason::LoginDelay
         | Reason::BackendUnavailable => FaultKind::Busy(None),
         Reason::BackendBye | Reason::BackendLost | Reason::BackendGreeting => FaultKind::Lost,
+        Reason::BackendStartTls => FaultKind::Tls,
         _ => FaultKind::Access,
     }
 }

@@ -40,7 +40,8 @@ impl<'p> Patience<'p> {
             | FaultKind::Disk
             | FaultKind::Full
             | FaultKind::Mailbox
-            | FaultKind::Refusals => {
+            | FaultKind::Refusals
+            | FaultKind::Tls => {
                 return Err(stop);
             }
         };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mailsync::{
     End, FaultKind, Job, Outcome, PairState, Policy, Progress, Report, Session,
-    ends::imap::{ImapEnd, ImapSettings, Privacy},
+    ends::imap::{ImapEnd, ImapServer as Server, ImapSettings, ImapWay, Privacy},
 };
 use model::{Host, Secret, UserName};
 use proto::back::{How, Login, Whose};
@@ -52,10 +52,12 @@ impl Street {
         };
         ImapEnd::new(ImapSettings {
             name: name.to_owned(),
-            host: Host::Ip(server.address().ip()),
-            port: server.port(),
-            privacy,
-            logins: Arc::new(login),
+            way: ImapWay::Server(Server {
+                host: Host::Ip(server.address().ip()),
+                port: server.port(),
+                privacy,
+                logins: Arc::new(login),
+            }),
             read_only,
             connect_limit: Duration::from_secs(10),
             answer_limit: Duration::from_secs(10),
@@ -325,7 +327,7 @@ async fn case_38_what_is_said_in_clear_and_to_whom_is_ours_to_decide() {
             }
             Err(fault) => {
                 assert!(!enters, "{shown}: {fault}");
-                assert_eq!(fault.kind, FaultKind::Access, "{shown}: {fault}");
+                assert_eq!(fault.kind, FaultKind::Tls, "{shown}: {fault}");
             }
         }
     }
