@@ -6,6 +6,7 @@
 mod desk;
 mod elsewhere;
 mod look;
+pub mod migrate;
 mod placement;
 mod refused;
 mod sessions;
@@ -29,7 +30,7 @@ pub use crate::{
     refused::{Refused, Why},
     sessions::{Kick, Kicked, SessionFilter},
     sources::{Flush, Flushed, SourceCounts, SourceLine},
-    state::{LockError, StateError, StateLock, prepare_state},
+    state::{LockError, MIGRATIONS, StateError, StateLock, prepare_state},
     users::{
         ExportUsers, Exported, ExportedLine, HistoryLine, ImportRequest, Imported, LineMistake,
         ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList, Users, user_export,

@@ -9,6 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The folder within the state folder where it is remembered what was migrated.
+pub const MIGRATIONS: &str = "migrate";
+
 /// The lock's file within the state folder.
 const LOCK: &str = "lock";
 
@@ -60,10 +63,13 @@ pub fn prepare_state(path: &Path, owner: Option<(u32, u32)>) -> Result<(), State
     chown(path, Some(uid), Some(gid)).map_err(io_failed)
 }
 
-/// Whether nothing lies in a folder, or a state.
+/// Whether nothing lies in a folder, or a state: what migrations remember may be there before a daemon is.
 fn is_ours(path: &Path) -> io::Result<bool> {
-    let empty = fs::read_dir(path)?.next().is_none();
-    Ok(empty || path.join(LOCK).exists())
+    if path.join(LOCK).exists() {
+        return Ok(true);
+    }
+    let mut entries = fs::read_dir(path)?;
+    entries.try_fold(true, |ours, entry| Ok(ours && entry?.file_name() == MIGRATIONS))
 }
 
 /// The right to write in the state folder: held by the daemon while it serves, else by who acts on
@@ -161,6 +167,8 @@ mod tests {
     #[test]
     fn a_folder_with_other_things_in_it_is_never_given_away() {
         let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(MIGRATIONS)).unwrap();
+        assert!(is_ours(folder.path()).unwrap());
         fs::write(folder.path().join("precious"), "").unwrap();
         let refused = prepare_state(folder.path(), Some((u32::MAX - 7, 0))).unwrap_err();
         assert!(refused.to_string().contains("other things lie in it"), "{refused}");
