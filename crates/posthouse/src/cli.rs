@@ -4,6 +4,7 @@ mod backend;
 mod check;
 mod failure;
 mod import;
+mod migrate;
 mod output;
 mod reach;
 mod session;
@@ -87,6 +88,16 @@ enum Command {
     /// Print another program's configuration as one for Posthouse, with a comment for each thing that differs.
     #[command(subcommand)]
     Import(import::Import),
+    /// Copy accounts from any IMAP server to any other; again, only what has changed.
+    #[command(after_help = "Examples:\n  \
+        posthouse migrate --from imaps://ann@old.example.org --to imap://ann@new.example.org \\\n      \
+        --from-password-file ann.old --to-password-file ann.new\n  \
+        posthouse migrate --jobs accounts.csv --from imaps://old.example.org --to imaps://new.example.org\n  \
+        posthouse migrate --from-imapsync '--host1 old --user1 ann --host2 new --user2 ann'\n\n\
+        Exit status: 0 complete, also with warnings; 1 failed here, 2 the command line is wrong, 6 interrupted, 8\n\
+        already running, 12 no TLS, 101 and 102 the old or new server cannot be reached, 111 not everything could be\n\
+        copied, 112 too many refused, 113 the new server is full, 161 and 162 the login was refused.")]
+    Migrate(Box<migrate::Migrate>),
     /// Print the version.
     Version,
 }
@@ -131,6 +142,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Source(act) => source::act(&common.quietly(Purpose::Act)?, &act, output),
         Command::Cache(act) => source::cache(&common.quietly(Purpose::Act)?, act, output),
         Command::Import(what) => import::import(&what, output),
+        Command::Migrate(asked) => migrate::migrate(&common, &asked, output),
         Command::Version => version::version(output),
     }
 }

@@ -34,6 +34,23 @@ fn date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// Seconds since 1970 at which a day begins in Greenwich; none if there was no such day, or before 1970.
+pub(crate) fn start_of_day(year: u16, month: u16, day: u16) -> Option<i64> {
+    let (wanted, month_of) =
+        ((u64::from(year), u64::from(month), u64::from(day)), u64::from(month));
+    if !(1..=12).contains(&month) || day == 0 || year < 1970 {
+        return None;
+    }
+    let year = u64::from(year) - u64::from(month <= 2);
+    let (era, year_of_era) = (year / 400, year % 400);
+    let shifted = (month_of + 9) % 12;
+    let day_of_year = (153 * shifted + 2) / 5 + u64::from(day) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    // The 31st of April would be the 1st of May.
+    (date(days) == wanted).then(|| i64::try_from(days * 86_400).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +78,24 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(rfc3339(seconds), wanted);
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_and_one_that_never_was_not_at_all() {
+        assert_eq!(start_of_day(1970, 1, 1), Some(0));
+        assert_eq!(start_of_day(2000, 2, 29), Some(951_782_400));
+        assert_eq!(start_of_day(2100, 3, 1), Some(4_107_542_400));
+        let never = [
+            (2100, 2, 29),
+            (2024, 4, 31),
+            (2024, 13, 1),
+            (2024, 0, 1),
+            (2024, 1, 0),
+            (1969, 12, 31),
+        ];
+        for (year, month, day) in never {
+            assert_eq!(start_of_day(year, month, day), None, "{year}-{month}-{day}");
         }
     }
 }

@@ -4,6 +4,8 @@
 
 #[path = "all/daemon.rs"]
 mod daemon;
+#[path = "all/migrate.rs"]
+mod migrate;
 #[path = "all/offline.rs"]
 mod offline;
 #[path = "all/program.rs"]

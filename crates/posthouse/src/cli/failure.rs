@@ -21,6 +21,8 @@ use crate::{
 pub(crate) enum Failure {
     /// The configuration is wrong.
     Configuration(Unusable),
+    /// What is to be said was said; this is the status to end with.
+    Ended(u8),
     /// The reader of our output went away, which is his right.
     NobodyReads,
     /// Something else: a word for programs and a sentence for people.
@@ -38,6 +40,7 @@ impl Failure {
     /// Says it on standard error, for people or (as one line of JSON) for programs.
     pub(crate) fn tell(self, json: bool) -> ExitCode {
         let (word, sentence, status) = match &self {
+            Self::Ended(status) => return ExitCode::from(*status),
             Self::NobodyReads => return ExitCode::SUCCESS,
             Self::Configuration(unusable) => ("configuration", unusable.to_string(), 2),
             Self::Other { word, sentence } => (*word, sentence.clone(), 1),
