@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use backends::{BackendStatus, Backends};
-use directory::Directory;
+use directory::{Directory, Held};
+use model::BackendName;
 use proxy::{Running, SessionView};
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +72,32 @@ pub fn status(desk: &Desk) -> Status {
     }
 }
 
+/// A back end: how it is, and what an operator lets it get.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackendLine {
+    /// How it is.
+    #[serde(flatten)]
+    pub status: BackendStatus,
+    /// `enabled`, `drained` (it gets no new mailboxes), `held` (nobody new is let in), or the latter two with
+    /// ` and ` between them; `unknown` where the store cannot be read.
+    pub state: &'static str,
+}
+
 /// The state of each back end.
-pub fn backend_list(desk: &Desk) -> Vec<BackendStatus> {
-    desk.backends.list()
+pub fn backend_list(desk: &Desk) -> Vec<BackendLine> {
+    let kept = desk.directory.drained().and_then(|drained| Ok((drained, desk.directory.held()?)));
+    let state = |name: &BackendName| {
+        let Ok((drained, held)) = &kept else { return "unknown" };
+        let is_held = |held: &Held| matches!(held, Held::Backend(held) if held == name);
+        match (drained.contains(name), held.iter().any(is_held)) {
+            (false, false) => "enabled",
+            (true, false) => "drained",
+            (false, true) => "held",
+            (true, true) => "drained and held",
+        }
+    };
+    let list = desk.backends.list().into_iter();
+    list.map(|status| BackendLine { state: state(&status.name), status }).collect()
 }
 
 /// Lists the sessions, oldest first.

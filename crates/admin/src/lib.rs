@@ -7,6 +7,7 @@ mod desk;
 mod elsewhere;
 mod look;
 pub mod migrate;
+mod page;
 mod placement;
 mod refused;
 mod sessions;
@@ -16,16 +17,17 @@ mod users;
 
 pub use crate::{
     desk::{
-        Desk, Status, backend_list, cache_flush, no_table, session_kick, session_list, source_list,
-        status,
+        BackendLine, Desk, Status, backend_list, cache_flush, no_table, session_kick, session_list,
+        source_list, status,
     },
     elsewhere::{Removal, RemoveUser, Renaming, removal, renaming},
     look::{CheckedBackend, LookUp, LookedUp, Mailbox, backend_check, user_look_up, whereabouts},
+    page::ListPage,
     placement::{
-        AddedBackend, AlsoKick, Hold, HoldList, ListMailboxes, MailboxLine, MailboxList,
-        MemberLine, PlaceShards, PlacedShards, PoolLine, RenameUser, RenamedUser, ShardLine,
-        Switched, WhichPool, WouldMove, backend_add, backend_drain, hold, hold_list, mailbox_list,
-        pool_list, release, shard_list, shard_place, user_rename,
+        AddedBackend, AlsoKick, Hold, HoldList, MailboxLine, MailboxList, MemberLine, PlaceShards,
+        PlacedShards, PoolLine, RenameUser, RenamedUser, ShardLine, Switched, WhichPool, WouldMove,
+        backend_add, backend_drain, hold, hold_list, mailbox_list, pool_list, release, shard_list,
+        shard_place, user_rename,
     },
     refused::{Refused, Why},
     sessions::{Kick, Kicked, SessionFilter},
@@ -33,7 +35,7 @@ pub use crate::{
     state::{LockError, MIGRATIONS, StateError, StateLock, prepare_state},
     users::{
         ExportUsers, Exported, ExportedLine, HistoryLine, ImportRequest, Imported, LineMistake,
-        ListUsers, Password, PlaceUser, Placed, ShownUser, UserLine, UserList, Users, user_export,
+        Password, PlaceUser, Placed, ShownUser, UserLine, UserList, Users, user_export,
         user_history, user_import, user_list, user_place, user_place_at_source, user_remove,
         user_show,
     },

@@ -3,21 +3,17 @@
 //! Nothing here says where a user is to be: that is asked of the directory.
 
 use directory::{
-    Added, Directory, Held, PlaceRefused, PlacedMailbox, PoolView, Range, Renamed, ShardRun,
-    Whereabouts,
+    Added, Directory, Held, PlaceRefused, PlacedMailbox, PoolView, Renamed, ShardRun, Whereabouts,
 };
-use model::{BackendName, CanonicalUser, UserName};
+use model::BackendName;
 use proxy::Sessions;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Mailbox, Refused, Renaming, Why,
+    Actor, ListPage, Mailbox, Refused, Renaming, Why,
     users::{canonical, nothing_stored, shown},
     whereabouts,
 };
-
-/// Mailboxes on one page of a list at most.
-const MAX_PAGE: usize = 10_000;
 
 impl From<PlaceRefused> for Refused {
     fn from(refused: PlaceRefused) -> Self {
@@ -127,6 +123,9 @@ fn the_pool(directory: &Directory, which: Option<String>) -> Result<String, Refu
 pub struct AddedBackend {
     /// The pool.
     pub pool: String,
+    /// `shard` or `user`: what has a place. Where shards have one, each has its owner already, and the back end gets
+    /// mailboxes when shards are placed there.
+    pub place: String,
     /// The back end.
     pub backend: String,
     /// The version of the list of members.
@@ -165,10 +164,11 @@ pub fn backend_add(
     tracing::info!(
         target: "audit", act = "backend-add", actor = actor.as_str(), %backend, %pool, version,
     );
-    let Added { members, would_move, of, .. } = added;
+    let Added { place, members, would_move, of, .. } = added;
     let moves = would_move.into_iter();
     Ok(AddedBackend {
         pool,
+        place: place.word().to_owned(),
         backend: backend.to_string(),
         version,
         members: members.iter().map(ToString::to_string).collect(),
@@ -319,15 +319,18 @@ pub struct HoldList {
 }
 
 /// Lists who is held.
-pub fn hold_list(directory: &Directory) -> HoldList {
+///
+/// # Errors
+/// [`Why::Unavailable`] if the store cannot be read.
+pub fn hold_list(directory: &Directory) -> Result<HoldList, Refused> {
     let mut list = HoldList::default();
-    for held in directory.holds().list() {
+    for held in directory.held()? {
         match held {
             Held::Backend(name) => list.backends.push(name.to_string()),
             Held::User(user) => list.users.push(user.to_string()),
         }
     }
-    list
+    Ok(list)
 }
 
 /// Some shards with one owner.
@@ -477,25 +480,6 @@ pub fn user_rename(
     Ok(RenamedUser { user: user.to_string(), to: to.to_string() })
 }
 
-/// Which mailboxes to list.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListMailboxes {
-    /// What their users' names begin with.
-    #[serde(default)]
-    pub prefix: String,
-    /// The last user of the page before.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// How many at most; 10,000 if more are asked for.
-    #[serde(default = "one_page")]
-    pub limit: usize,
-}
-
-fn one_page() -> usize {
-    1000
-}
-
 /// One page of a list of mailboxes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MailboxList {
@@ -519,15 +503,8 @@ pub struct MailboxLine {
 ///
 /// # Errors
 /// [`Why::Invalid`] if `after` is no name, [`Why::Unavailable`] if the store cannot be read.
-pub fn mailbox_list(directory: &Directory, request: ListMailboxes) -> Result<MailboxList, Refused> {
-    let after = request
-        .after
-        .map(|name| UserName::new(name).map(CanonicalUser::declare).map_err(Refused::invalid));
-    let limit = request.limit.clamp(1, MAX_PAGE);
-    let range = Range { prefix: request.prefix, after: after.transpose()?, limit: limit + 1 };
-    let mut listed = directory.mailboxes(&range)?;
-    let more = listed.len() > limit;
-    listed.truncate(limit);
+pub fn mailbox_list(directory: &Directory, request: ListPage) -> Result<MailboxList, Refused> {
+    let (listed, more) = request.list(|range| Ok(directory.mailboxes(range)?))?;
     let line = |PlacedMailbox { user, placed }| MailboxLine {
         user: user.to_string(),
         mailbox: Mailbox::from(placed),

@@ -8,19 +8,20 @@ use std::{
 };
 
 use directory::{
-    Answer, Backends, Change, Directory, Event, Import, ImportFormat, ImportReport, PasswordChange,
-    Place, Range, Rules, Store, Whereabouts, WrongLines,
+    Answer, Backends, Change, Directory, Event, Home, Import, ImportFormat, ImportReport,
+    PasswordChange, Place, Rules, Store, Whereabouts, WrongLines,
 };
 use model::{BackendName, CanonicalUser, Protocol, Secret, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Actor, Mailbox, Refused, Removal, Why, elsewhere::is_looked_for, no_table,
+    Actor, ListPage, Mailbox, Refused, Removal, Why,
+    elsewhere::is_looked_for,
+    no_table,
+    page::{MAX_PAGE, one_page},
     placement::moves_no_mail,
 };
 
-/// Users on one page of a list at most.
-const MAX_PAGE: usize = 10_000;
 /// Events shown of a user's history.
 const SHOWN_HISTORY: usize = 20;
 
@@ -51,16 +52,20 @@ impl Users {
 }
 
 impl Users {
-    /// The stored password of a user of the table, by the name that stands there.
-    fn password(&self, user: &str) -> Result<Option<String>, Refused> {
+    /// All that is stored of a user of the table, by the name that stands there.
+    fn stored(&self, user: &str) -> Result<Option<Home>, Refused> {
         let user = CanonicalUser::declare(UserName::new(user).map_err(Refused::invalid)?);
-        let password = self.store.find(&user)?.and_then(|home| home.password);
-        let text = password.map(|password| String::from_utf8(password.reveal().to_vec()));
-        text.transpose().map_err(|_| {
-            let message = format!("the password of `{user}` is no text and cannot be exported");
-            Refused::new(Why::Unavailable, message)
-        })
+        Ok(self.store.find(&user)?)
     }
+}
+
+/// A stored password, or what one is compared with, as a text.
+fn secret_text(user: &str, secret: Option<&Secret>) -> Result<Option<String>, Refused> {
+    let text = secret.map(|secret| String::from_utf8(secret.reveal().to_vec()));
+    text.transpose().map_err(|_| {
+        let message = format!("the password of `{user}` is no text and cannot be exported");
+        Refused::new(Why::Unavailable, message)
+    })
 }
 
 /// The user whom an operator means by a name.
@@ -389,25 +394,6 @@ pub fn user_history(directory: &Directory, name: &str) -> Result<Vec<HistoryLine
     Ok(history.into_iter().map(HistoryLine::from).collect())
 }
 
-/// Which users to list.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListUsers {
-    /// What their names begin with.
-    #[serde(default)]
-    pub prefix: String,
-    /// The last user of the page before.
-    #[serde(default)]
-    pub after: Option<String>,
-    /// How many at most; 10,000 if more are asked for.
-    #[serde(default = "one_page")]
-    pub limit: usize,
-}
-
-fn one_page() -> usize {
-    1000
-}
-
 /// One page of a list.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UserList {
@@ -435,16 +421,8 @@ pub struct UserLine {
 ///
 /// # Errors
 /// [`Why::Invalid`] if `after` is no name.
-pub fn user_list(users: &Users, request: ListUsers) -> Result<UserList, Refused> {
-    // A name from an earlier page is canonical: the rules must not make another one of it.
-    let after = request
-        .after
-        .map(|name| UserName::new(name).map(CanonicalUser::declare).map_err(Refused::invalid));
-    let limit = request.limit.clamp(1, MAX_PAGE);
-    let range = Range { prefix: request.prefix, after: after.transpose()?, limit: limit + 1 };
-    let mut listed = users.store.list(&range)?;
-    let more = listed.len() > limit;
-    listed.truncate(limit);
+pub fn user_list(users: &Users, request: ListPage) -> Result<UserList, Refused> {
+    let (listed, more) = request.list(|range| Ok(users.store.list(range)?))?;
     let line = |listed: directory::Listed| UserLine {
         user: listed.user.to_string(),
         backend: listed.answer.as_ref().map(|answer| answer.place.to_string()),
@@ -491,8 +469,14 @@ pub struct ExportedLine {
     /// His name there, where it is another.
     #[serde(rename = "as")]
     pub name_there: Option<String>,
-    /// His password, where one is stored and was asked for.
+    /// His password at the back end, where one is stored and was asked for.
     pub password: Option<String>,
+    /// What his password is compared with, the same.
+    pub password_hash: Option<String>,
+    /// What stands for his mailbox whatever his name is.
+    pub id: Option<String>,
+    /// Whether he may not log in.
+    pub disabled: bool,
 }
 
 impl fmt::Debug for ExportedLine {
@@ -516,11 +500,18 @@ pub fn user_export(
         let (act, actor) = ("user-export-passwords", actor.as_str());
         tracing::info!(target: "audit", act, actor, prefix = %prefix);
     }
-    let page = user_list(users, ListUsers { prefix, after, limit })?;
+    let page = user_list(users, ListPage { prefix, after, limit })?;
     let line = |line: UserLine| {
-        let wanted = passwords && line.has_password;
+        let home = users.stored(&line.user)?;
+        let home = home.as_ref();
+        let secret = |of: fn(&Home) -> Option<&Secret>| {
+            secret_text(&line.user, home.filter(|_| passwords).and_then(of))
+        };
         Ok(ExportedLine {
-            password: if wanted { users.password(&line.user)? } else { None },
+            password: secret(|home| home.password.as_ref())?,
+            password_hash: secret(|home| home.verifier.as_ref())?,
+            id: home.and_then(|home| home.id.as_deref()).map(str::to_owned),
+            disabled: home.is_some_and(|home| home.disabled),
             user: line.user,
             backend: line.backend,
             name_there: line.name_there,

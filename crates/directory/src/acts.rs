@@ -56,7 +56,7 @@ impl Directory {
         backend: &BackendName,
         drained: bool,
     ) -> Result<bool, PlaceRefused> {
-        self.check_backend(backend)?;
+        self.backends().check_configured(backend)?;
         Ok(self.store()?.set_drained(actor, backend, drained)?)
     }
 
@@ -172,6 +172,25 @@ impl Directory {
         Ok(self.store()?.history(Some(user), limit)?)
     }
 
+    /// All that is held.
+    ///
+    /// # Errors
+    /// [`PlaceRefused::Unavailable`] while nobody can say.
+    pub fn held(&self) -> Result<Vec<Held>, PlaceRefused> {
+        if self.holds().is_unread() {
+            return Err(PlaceRefused::Unavailable("who is held cannot be read".to_owned()));
+        }
+        Ok(self.holds().list())
+    }
+
+    /// The back ends that get no new mailboxes.
+    ///
+    /// # Errors
+    /// [`PlaceRefused::Unavailable`] if the store cannot say.
+    pub fn drained(&self) -> Result<Vec<BackendName>, PlaceRefused> {
+        Ok(self.store()?.drained()?)
+    }
+
     /// Lets nobody new in: to a user's mailbox, or to a back end. Whether that is news. A user's mailbox has all its
     /// names; that of one who was not seen yet is what `at` says.
     ///
@@ -185,7 +204,7 @@ impl Directory {
     ) -> Result<bool, PlaceRefused> {
         let store = self.store()?;
         match &what {
-            Held::Backend(name) => self.check_backend(name)?,
+            Held::Backend(name) => self.backends().check_configured(name)?,
             Held::User(user) => {
                 if let Some(mailbox) = at.and_then(Whereabouts::wanted).and_then(Wanted::given) {
                     store.remember_mailbox(user, &mailbox)?;
@@ -225,13 +244,6 @@ impl Directory {
             self.holds().release(what);
         }
         Ok(news)
-    }
-
-    fn check_backend(&self, backend: &BackendName) -> Result<(), PlaceRefused> {
-        if self.backends().knows(backend) {
-            return Ok(());
-        }
-        Err(PlaceRefused::NoBackend(backend.clone()))
     }
 
     fn store(&self) -> Result<&Store, PlaceRefused> {

@@ -69,6 +69,13 @@ impl Chain {
         Ok(chain)
     }
 
+    /// Has another source say what one was opened for.
+    #[cfg(test)]
+    pub(crate) fn exchange(&mut self, number: usize, source: Source) {
+        let link = &mut self.0[number];
+        (link.source, link.knows_everybody) = (source, false);
+    }
+
     /// Asks the sources: of those that know where users are, each until one knows him; and those that
     /// complete what others know.
     pub(crate) async fn ask(
@@ -226,12 +233,6 @@ impl Link {
             _ => DependsOn::default(),
         };
         of_keys.chain(Placeholder::ALL.into_iter().filter(move |one| of_source.contains(*one)))
-    }
-
-    /// Asks it alone, and takes nothing that it said before.
-    pub(crate) async fn ask_anew(&self, query: &Query) -> Result<Said, CannotSay> {
-        self.forget(&query.user);
-        self.ask(&Arc::new(query.clone()), None, Asking::NoRememberedNo).await
     }
 
     /// Whether it can be told where a user is from now on.

@@ -18,7 +18,7 @@ use crate::{
     judge::{Judge, Judgement},
     kept::Kept,
     placement::{FIRST_LOGIN, Living, Placed, Placement, Wanted},
-    sources::{Around, Asking, Assigned, CannotSay, Found, Offer, Said},
+    sources::{Around, Asking, Assigned, CannotSay, Found, Offer},
 };
 
 /// How often somebody else may be faster to write where a user is.
@@ -183,6 +183,28 @@ impl Whereabouts {
     }
 }
 
+/// Where the mail of somebody who is known is.
+enum Home {
+    At(Vec<Target>),
+    /// Nowhere yet: one of these back ends would get it.
+    New {
+        placement: Arc<Placement>,
+        wanted: Wanted,
+        members: Vec<BackendName>,
+    },
+}
+
+impl Home {
+    /// Where it is, or may come to be.
+    fn possible(&self) -> impl Iterator<Item = &BackendName> {
+        let (targets, members): (&[Target], &[BackendName]) = match self {
+            Self::At(targets) => (targets, &[]),
+            Self::New { members, .. } => (&[], members),
+        };
+        targets.iter().map(|target| &target.backend).chain(members)
+    }
+}
+
 /// The directory. It is shared by all sessions.
 pub struct Directory {
     rules: Rules,
@@ -242,8 +264,7 @@ impl Directory {
     /// # Errors
     /// [`Unavailable`] if a source that has to be asked cannot say, or its answer leads nowhere.
     pub async fn look_up(&self, query: &Query) -> Result<Verdict, Unavailable> {
-        let known = self.chain.ask(query, None, Asking::Usual).await?;
-        self.verdict(known, query, None).await
+        self.asked(query, None, None, Asking::Usual).await
     }
 
     /// As [`Self::look_up`], for somebody on whose being unknown something final hangs, such as that a
@@ -252,8 +273,7 @@ impl Directory {
     /// # Errors
     /// As [`Self::look_up`].
     pub async fn look_up_for_good(&self, query: &Query) -> Result<Verdict, Unavailable> {
-        let known = self.chain.ask(query, None, Asking::NoRememberedNo).await?;
-        self.verdict(known, query, None).await
+        self.asked(query, None, None, Asking::NoRememberedNo).await
     }
 
     /// Says where a login of a user would go, and writes nothing: who has no home yet gets none. It has to
@@ -349,8 +369,7 @@ impl Directory {
             Proof::Password(password) => Some(Offer { password: password.clone(), attempt }),
             Proof::Certificate | Proof::Scram(_) | Proof::Token(_) => None,
         };
-        let known = self.chain.ask(query, offer, Asking::Usual).await?;
-        self.verdict(known, query, Some(proof)).await
+        self.asked(query, Some(proof), offer, Asking::Usual).await
     }
 
     /// What a client has to prove by SCRAM that it knows. Nobody can tell by it who exists: for who does not, there
@@ -455,41 +474,99 @@ impl Directory {
         self.chain.table_template()
     }
 
-    /// What the chain knows, as a verdict. With a proof, it is judged where the back end will not.
+    /// Asks the chain, and says what follows. Of somebody whose home a source has just been told, all that it says
+    /// then counts: another may have been faster, and have changed more than his place.
+    async fn asked(
+        &self,
+        query: &Query,
+        proof: Option<&Proof>,
+        offer: Option<Offer>,
+        mut how: Asking,
+    ) -> Result<Verdict, Unavailable> {
+        for _ in 0..ASSIGN_TRIES {
+            let known = self.chain.ask(query, offer.clone(), how).await?;
+            if let Some(verdict) = self.verdict(known, query, proof).await? {
+                return Ok(verdict);
+            }
+            how = Asking::NoRememberedNo;
+        }
+        Err(Unavailable {
+            reason: Reason::DirectoryUnavailable,
+            source_name: "all".into(),
+            detail: "others change where the user is faster than a home can be written".to_owned(),
+        })
+    }
+
+    /// What the chain knows, as a verdict; none if it has to be asked again. With a proof, it is judged where the
+    /// back end will not.
     async fn verdict(
         &self,
         known: Known<'_>,
         query: &Query,
         proof: Option<&Proof>,
-    ) -> Result<Verdict, Unavailable> {
+    ) -> Result<Option<Verdict>, Unavailable> {
         let (link, found) = match known {
             Known::User(link, found) => (link, found),
-            Known::Refused(_, refused) => return Ok(Verdict::Refused(refused)),
-            Known::Nobody => return Ok(Verdict::Unknown),
+            Known::Refused(_, refused) => return Ok(Some(Verdict::Refused(refused))),
+            Known::Nobody => return Ok(Some(Verdict::Unknown)),
         };
         if found.disabled && proof.is_some() {
-            return Ok(Verdict::Refused(Reason::UserDisabled.into()));
+            return Ok(Some(Verdict::Refused(Reason::UserDisabled.into())));
         }
-        let targets = match self.wanted(link, query, &found) {
-            Some(wanted) => self.placed(link, query, wanted).await?,
-            None => self.targets(link, query, &found)?,
+        let home = match self.wanted(link, query, &found) {
+            Some(wanted) => self.home(link, wanted)?,
+            None => Home::At(self.targets(link, query, &found)?),
         };
-        let judged = match proof {
-            Some(proof) if self.must_judge(link, proof, &targets) => {
-                match self.judge.judge(&query.user, &found, proof).await {
-                    Ok(Judgement::Right) => true,
-                    Ok(Judgement::Wrong(detail)) => {
-                        let refused = Refused { detail, ..Reason::WrongPassword.into() };
-                        return Ok(Verdict::Refused(refused));
-                    }
-                    Err(cannot) => return Err(link.unavailable(cannot)),
-                }
+        let mut judged = found.judged;
+        // Before anything is written: whoever only tries a name gives nobody a home.
+        if let Some(proof) = proof
+            && self.must_judge(link, proof, home.possible())
+        {
+            if let Some(refused) = self.refusal(link, query, &found, proof).await? {
+                return Ok(Some(Verdict::Refused(refused)));
             }
-            _ => found.judged,
+            judged = true;
+        }
+        let targets = match home {
+            Home::At(targets) => targets,
+            Home::New { placement, wanted, .. }
+                if link.assigns() && placement.is_by_user(&wanted.pool) =>
+            {
+                self.assign_first_home(link, query, placement, wanted).await?;
+                return Ok(None);
+            }
+            Home::New { placement, wanted, .. } => self.settled(link, placement, wanted).await?,
         };
+        // Somebody else may have placed him meanwhile, where nobody asks for his proof.
+        if let Some(proof) = proof
+            && !judged
+            && self.must_judge(link, proof, targets.iter().map(|target| &target.backend))
+        {
+            if let Some(refused) = self.refusal(link, query, &found, proof).await? {
+                return Ok(Some(Verdict::Refused(refused)));
+            }
+            judged = true;
+        }
         let user = found.user.unwrap_or_else(|| query.user.name().clone());
         let (secret, stale) = (found.secret, found.stale);
-        Ok(Verdict::Admit(Route { targets, user, secret, judged, stale }))
+        Ok(Some(Verdict::Admit(Route { targets, user, secret, judged, stale })))
+    }
+
+    /// Why a proof is refused; none if it is right.
+    async fn refusal(
+        &self,
+        link: &Link,
+        query: &Query,
+        found: &Found,
+        proof: &Proof,
+    ) -> Result<Option<Refused>, Unavailable> {
+        match self.judge.judge(&query.user, found, proof).await {
+            Ok(Judgement::Right) => Ok(None),
+            Ok(Judgement::Wrong(detail)) => {
+                Ok(Some(Refused { detail, ..Reason::WrongPassword.into() }))
+            }
+            Err(cannot) => Err(link.unavailable(cannot)),
+        }
     }
 
     /// The mailbox that a pool has to say the home of; none if the source has said where it is, or has no
@@ -504,66 +581,63 @@ impl Directory {
         })
     }
 
-    /// Where a pool has a mailbox, or from now on will have it.
-    async fn placed(
-        &self,
-        link: &Link,
-        query: &Query,
-        wanted: Wanted,
-    ) -> Result<Vec<Target>, Unavailable> {
+    /// Where a pool has a mailbox, or may come to have it. Nothing is written.
+    fn home(&self, link: &Link, wanted: Wanted) -> Result<Home, Unavailable> {
         let cannot = |cannot| link.unavailable(cannot);
         let placement = self.placed_by().map_err(cannot)?;
-        let placed = match placement.find(&wanted).map_err(cannot)? {
-            Some(placed) => placed,
-            None if link.assigns() && placement.is_by_user(&wanted.pool) => {
-                return self.placed_by_source(link, query, placement, wanted).await;
-            }
+        match placement.find(&wanted).map_err(cannot)? {
+            Some(placed) => self.placed(link, &placed).map(Home::At),
             None => {
-                let placement = Arc::clone(placement);
-                // It waits for the disk, and perhaps for another process that writes.
-                let settling = tokio::task::spawn_blocking(move || placement.settle(&wanted));
-                let settled =
-                    settling.await.map_err(|lost| cannot(CannotSay::unavailable(lost)))?;
-                settled.map_err(cannot)?
+                let members = placement.open_to(&wanted).map_err(cannot)?;
+                Ok(Home::New { placement: Arc::clone(placement), wanted, members })
             }
-        };
-        match &placed.backend {
-            Some(backend) => self.target(&placed.pool, backend, link),
-            None => Err(cannot(CannotSay::unavailable("its pool has placed the user nowhere"))),
         }
     }
 
-    /// Gives somebody a first home, and has the source that knows him write it: from then on it says where he is.
-    /// Where another was faster, his word counts.
-    async fn placed_by_source(
+    /// Where a pool has a mailbox from now on. It waits for the disk, and perhaps for another process that
+    /// writes.
+    async fn settled(
+        &self,
+        link: &Link,
+        placement: Arc<Placement>,
+        wanted: Wanted,
+    ) -> Result<Vec<Target>, Unavailable> {
+        let settling = tokio::task::spawn_blocking(move || placement.settle(&wanted));
+        let settled = match settling.await {
+            Ok(settled) => settled,
+            Err(lost) => Err(CannotSay::unavailable(lost)),
+        };
+        self.placed(link, &settled.map_err(|cannot| link.unavailable(cannot))?)
+    }
+
+    fn placed(&self, link: &Link, placed: &Placed) -> Result<Vec<Target>, Unavailable> {
+        match &placed.backend {
+            Some(backend) => self.target(&placed.pool, backend, link),
+            None => {
+                let detail = "its pool has placed the user nowhere";
+                Err(link.unavailable(CannotSay::unavailable(detail)))
+            }
+        }
+    }
+
+    /// Gives somebody a first home, and has the source that knows him write it: it says where he is from then
+    /// on, and has to be asked again. Where another was faster, his word counts.
+    async fn assign_first_home(
         &self,
         link: &Link,
         query: &Query,
-        placement: &Arc<Placement>,
+        placement: Arc<Placement>,
         wanted: Wanted,
-    ) -> Result<Vec<Target>, Unavailable> {
+    ) -> Result<(), Unavailable> {
         let cannot = |cannot| link.unavailable(cannot);
-        for _ in 0..ASSIGN_TRIES {
-            let (chooser, wanted) = (Arc::clone(placement), wanted.clone());
-            let choosing = tokio::task::spawn_blocking(move || chooser.propose(&wanted));
-            let chosen = choosing.await.map_err(|lost| cannot(CannotSay::unavailable(lost)))?;
-            let chosen = Place::from(chosen.map_err(cannot)?);
-            match link.assign(query, Vec::new(), chosen.clone()).await.map_err(cannot)? {
-                Assigned::Done => self.note_assigned(FIRST_LOGIN.0, query, &[], &chosen).await,
-                Assigned::Outdated => {}
-            }
-            match link.ask_anew(query).await.map_err(cannot)? {
-                Said::Found(found) if !found.places.is_empty() => {
-                    return self.targets(link, query, &found);
-                }
-                Said::Found(_) => {}
-                Said::Unknown | Said::Refused { .. } => {
-                    let detail = "it knew the user, and then it did not";
-                    return Err(cannot(CannotSay::unavailable(detail)));
-                }
-            }
+        let choosing = tokio::task::spawn_blocking(move || placement.propose(&wanted));
+        let chosen = choosing.await.map_err(|lost| cannot(CannotSay::unavailable(lost)))?;
+        let chosen = Place::from(chosen.map_err(cannot)?);
+        match link.assign(query, Vec::new(), chosen.clone()).await.map_err(cannot)? {
+            Assigned::Done => self.note_assigned(FIRST_LOGIN.0, query, &[], &chosen).await,
+            Assigned::Outdated => {}
         }
-        Err(cannot(CannotSay::unavailable("others change it faster than a home can be written")))
+        Ok(())
     }
 
     /// Notes in the history what a source was told. It has been told, whatever becomes of the note.
@@ -617,10 +691,14 @@ impl Directory {
 
     /// Whether a proof has to be judged here: it is set so, it cannot be shown to a back end, or one lets in whom we
     /// name, and so leaves it to us to ask for a proof.
-    fn must_judge(&self, link: &Link, proof: &Proof, targets: &[Target]) -> bool {
-        let trusts =
-            |target: &Target| self.backends.get(&target.backend).is_none_or(|known| !known.judges);
-        link.verify() || matches!(proof, Proof::Scram(_)) || targets.iter().any(trusts)
+    fn must_judge<'b>(
+        &self,
+        link: &Link,
+        proof: &Proof,
+        mut backends: impl Iterator<Item = &'b BackendName>,
+    ) -> bool {
+        let trusts = |name: &BackendName| self.backends.get(name).is_none_or(|known| !known.judges);
+        link.verify() || matches!(proof, Proof::Scram(_)) || backends.any(trusts)
     }
 
     /// Where the places of an answer lead.
@@ -648,3 +726,6 @@ impl fmt::Debug for Directory {
         self.chain.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,13 @@ impl Placement {
         Ok(self.see(wanted)?.map(|seen| seen.placed()))
     }
 
+    /// The back ends that a new mailbox may get to.
+    pub(crate) fn open_to(&self, wanted: &Wanted) -> Result<Vec<BackendName>, CannotSay> {
+        let candidates = self.candidates(&wanted.pool, wanted.tag.as_deref());
+        let candidates = candidates.map_err(CannotSay::by_store)?;
+        Ok(candidates.into_iter().map(|(backend, _)| backend).collect())
+    }
+
     /// Says where a mailbox is, and sees to it that it is somewhere. It blocks on the disk.
     pub(crate) fn settle(&self, wanted: &Wanted) -> Result<Placed, CannotSay> {
         for _ in 0..TRIES {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use admin::{
-    AddedBackend, AlsoKick, Desk, ExportUsers, Exported, Flush, Flushed, HistoryLine, Hold,
-    HoldList, ImportRequest, Imported, Kick, Kicked, ListMailboxes, ListUsers, LookUp, LookedUp,
-    MailboxList, PlaceShards, PlaceUser, Placed, PlacedShards, PoolLine, Refused, RemoveUser,
-    RenameUser, RenamedUser, SessionFilter, ShardLine, ShownUser, Status, Switched, UserList,
-    WhichPool, Why,
+    AddedBackend, AlsoKick, BackendLine, Desk, ExportUsers, Exported, Flush, Flushed, HistoryLine,
+    Hold, HoldList, ImportRequest, Imported, Kick, Kicked, ListPage, LookUp, LookedUp, MailboxList,
+    PlaceShards, PlaceUser, Placed, PlacedShards, PoolLine, Refused, RemoveUser, RenameUser,
+    RenamedUser, SessionFilter, ShardLine, ShownUser, Status, Switched, UserList, WhichPool, Why,
 };
 use axum::{
     Json, Router,
@@ -69,7 +68,7 @@ async fn status(State(desk): Daemon) -> Json<Status> {
     Json(admin::status(&desk))
 }
 
-async fn user_list(State(desk): Daemon, Asked(request): Asked<ListUsers>) -> Answer<UserList> {
+async fn user_list(State(desk): Daemon, Asked(request): Asked<ListPage>) -> Answer<UserList> {
     blocking(move || admin::user_list(desk.users()?, request)).await
 }
 
@@ -110,10 +109,7 @@ async fn user_rename(
     blocking(move || admin::user_rename(&desk.directory, &actor, &renaming)).await
 }
 
-async fn mailbox_list(
-    State(desk): Daemon,
-    Asked(request): Asked<ListMailboxes>,
-) -> Answer<MailboxList> {
+async fn mailbox_list(State(desk): Daemon, Asked(request): Asked<ListPage>) -> Answer<MailboxList> {
     blocking(move || admin::mailbox_list(&desk.directory, request)).await
 }
 
@@ -131,19 +127,28 @@ async fn backend_add(
 }
 
 async fn backend_drain(
-    State(desk): Daemon,
-    ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
-    Named(backend): Named,
+    desk: Daemon,
+    peer: ConnectInfo<Peer>,
+    Named(name): Named,
 ) -> Answer<Switched> {
-    blocking(move || admin::backend_drain(&desk.directory, &actor, &backend, true)).await
+    set_drained(desk, peer, name, true).await
 }
 
 async fn backend_enable(
+    desk: Daemon,
+    peer: ConnectInfo<Peer>,
+    Named(name): Named,
+) -> Answer<Switched> {
+    set_drained(desk, peer, name, false).await
+}
+
+async fn set_drained(
     State(desk): Daemon,
     ConnectInfo(Peer(actor)): ConnectInfo<Peer>,
-    Named(backend): Named,
+    name: String,
+    drained: bool,
 ) -> Answer<Switched> {
-    blocking(move || admin::backend_drain(&desk.directory, &actor, &backend, false)).await
+    blocking(move || admin::backend_drain(&desk.directory, &actor, &name, drained)).await
 }
 
 async fn shard_list(State(desk): Daemon, Asked(which): Asked<WhichPool>) -> Answer<Vec<ShardLine>> {
@@ -158,8 +163,8 @@ async fn shard_place(
     blocking(move || admin::shard_place(&desk.directory, &actor, request)).await
 }
 
-async fn hold_list(State(desk): Daemon) -> Json<HoldList> {
-    Json(admin::hold_list(&desk.directory))
+async fn hold_list(State(desk): Daemon) -> Answer<HoldList> {
+    blocking(move || admin::hold_list(&desk.directory)).await
 }
 
 async fn user_hold(
@@ -244,8 +249,8 @@ async fn user_look_up(
     Ok(Json(admin::user_look_up(&desk.directory, &user, &request).await?))
 }
 
-async fn backend_list(State(desk): Daemon) -> Json<impl Serialize> {
-    Json(admin::backend_list(&desk))
+async fn backend_list(State(desk): Daemon) -> Answer<Vec<BackendLine>> {
+    blocking(move || Ok(admin::backend_list(&desk))).await
 }
 
 async fn source_list(State(desk): Daemon) -> Json<impl Serialize> {

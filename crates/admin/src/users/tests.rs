@@ -5,7 +5,7 @@ use directory::{
 
 use super::*;
 use crate::{
-    AlsoKick, Hold, ListMailboxes, PlaceShards, RemoveUser, RenameUser, RenamedUser, WhichPool,
+    AlsoKick, Hold, ListPage, PlaceShards, RemoveUser, RenameUser, RenamedUser, WhichPool,
     backend_add, hold, mailbox_list, release, removal, renaming, shard_place, user_rename,
     whereabouts,
 };
@@ -263,7 +263,7 @@ fn a_list_is_given_page_by_page() {
     assert_eq!((imported.added, imported.written), (3, true));
     let page = |after: Option<&str>| {
         let after = after.map(str::to_owned);
-        user_list(&table.users, ListUsers { prefix: String::new(), after, limit: 2 }).unwrap()
+        user_list(&table.users, ListPage { prefix: String::new(), after, limit: 2 }).unwrap()
     };
     let names =
         |list: &UserList| list.users.iter().map(|line| line.user.clone()).collect::<Vec<_>>();
@@ -341,7 +341,7 @@ fn a_pool_s_user_is_placed_shown_moved_and_renamed_by_his_mailbox() {
         let shown = table.show("anne").unwrap();
         assert_eq!(shown.mailbox.unwrap().id, mailbox.id);
         assert_eq!(shown.history[0].act, "rename");
-        let list = ListMailboxes { prefix: String::new(), after: None, limit: 10 };
+        let list = ListPage { prefix: String::new(), after: None, limit: 10 };
         let list = mailbox_list(&table.directory, list).unwrap();
         assert_eq!(list.mailboxes.len(), 1);
         assert_eq!(list.mailboxes[0].user, "anne");
@@ -381,7 +381,7 @@ fn holds_are_kept_and_told() {
     assert!(hold_it(Hold::Backend("b")).unwrap().changed);
     assert_eq!(hold_it(Hold::Backend("x")).unwrap_err().why, Why::NotFound);
     assert!(table.show("anna").unwrap().held);
-    assert_eq!(table.directory.holds().list().len(), 2);
+    assert_eq!(table.directory.held().unwrap().len(), 2);
     let released = release(&table.directory, &table.actor, Hold::User("anna")).unwrap();
     assert!(released.changed && !table.show("anna").unwrap().held);
 }

@@ -106,6 +106,8 @@ pub struct MemberView {
 /// What making a back end a member came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Added {
+    /// What the pool keeps track of.
+    pub place: PlaceBy,
     /// The version of the list of members.
     pub version: u64,
     /// Its members now.
@@ -154,6 +156,16 @@ impl From<StoreError> for PlaceRefused {
 impl From<CannotSay> for PlaceRefused {
     fn from(cannot: CannotSay) -> Self {
         Self::Unavailable(cannot.detail)
+    }
+}
+
+impl Backends {
+    /// Fails for a back end that no act can be about.
+    pub(crate) fn check_configured(&self, backend: &BackendName) -> Result<(), PlaceRefused> {
+        if self.knows(backend) {
+            return Ok(());
+        }
+        Err(PlaceRefused::NoBackend(backend.clone()))
     }
 }
 
@@ -304,7 +316,8 @@ impl Placement {
             PlaceBy::Shard => self.shards_won(pool, backend, &candidates)?,
             PlaceBy::User => self.share_of_users(pool, backend, &candidates)?,
         };
-        Ok(Added { version: before.version + 1, members, would_move, of })
+        let place = settings.place;
+        Ok(Added { place, version: before.version + 1, members, would_move, of })
     }
 
     /// The shards that would be the back end's if all were placed anew, by owner.
@@ -369,9 +382,7 @@ impl Placement {
         epoch: Option<u64>,
         backend: &BackendName,
     ) -> Result<(Placed, bool), PlaceRefused> {
-        if !self.backends.knows(backend) {
-            return Err(PlaceRefused::NoBackend(backend.clone()));
-        }
+        self.backends.check_configured(backend)?;
         match self.place(actor, wanted, epoch, backend)? {
             Moved::Collision => Err(PlaceRefused::Collision),
             Moved::Done(before) => Ok((before, true)),
@@ -381,9 +392,7 @@ impl Placement {
     }
 
     fn known(&self, pool: &str, backend: &BackendName) -> Result<&PoolSettings, PlaceRefused> {
-        if !self.backends.knows(backend) {
-            return Err(PlaceRefused::NoBackend(backend.clone()));
-        }
+        self.backends.check_configured(backend)?;
         self.pools.of(pool).ok_or_else(|| PlaceRefused::NoPool(pool.to_owned()))
     }
 }

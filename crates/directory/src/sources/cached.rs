@@ -80,6 +80,8 @@ pub(crate) struct Cached {
     memory: Arc<Memory>,
     flights: Flights,
     deadline: Duration,
+    /// Says the time; a test's clock stands still.
+    now: fn() -> Instant,
     /// Turns passwords into what can be a key without being a secret.
     digests: hmac::Key,
 }
@@ -113,8 +115,22 @@ impl Cached {
             memory,
             flights: Flights::new(settings.questions),
             deadline: settings.deadline,
+            now: Instant::now,
             digests: random_key(),
         })
+    }
+
+    /// The same by another clock.
+    #[cfg(test)]
+    pub(crate) fn by(self, now: fn() -> Instant) -> Self {
+        Self { now, ..self }
+    }
+
+    /// Whether each of these users can be forgotten alone.
+    #[cfg(test)]
+    pub(crate) fn tells_apart(&self, users: &[CanonicalUser]) -> bool {
+        let counters = users.iter().map(|user| self.memory.counter_number(user));
+        counters.collect::<std::collections::HashSet<_>>().len() == users.len()
     }
 
     /// What forgets what this source said.
@@ -134,13 +150,12 @@ impl Cached {
 
     pub(super) async fn ask(&self, question: &Question, how: Asking) -> Result<Said, CannotSay> {
         let key = self.key(question);
-        let stale = match self.memory.recall(&key, Instant::now()) {
+        let now = (self.now)();
+        let stale = match self.memory.recall(&key, now) {
             Held::Fresh(Said::Unknown) if how == Asking::NoRememberedNo => None,
             Held::Fresh(said) => return Ok(said),
-            Held::Stale(found) if self.memory.is_resting(Instant::now()) => {
-                return Ok(Said::Found(self.memory.used_stale(found)));
-            }
-            Held::Stale(found) => Some(found),
+            Held::Stale(found) if self.memory.is_worth_asking(now, self.deadline) => Some(found),
+            Held::Stale(found) => return Ok(Said::Found(self.memory.used_stale(found))),
             Held::Nothing => None,
         };
         match (self.fly(key, question).await, stale) {
@@ -161,14 +176,14 @@ impl Cached {
             offer: question.offer.clone(),
         };
         let ticket = memory.ticket(&key.query.user);
-        let (noted, deadline) = (key.clone(), self.deadline);
+        let (noted, deadline, now) = (key.clone(), self.deadline, self.now);
         self.flights
             .join(key, ticket, async move {
                 let asked = tokio::time::timeout(deadline, remote.ask(question)).await;
                 let said = asked.unwrap_or_else(|_| {
                     Err(CannotSay::unavailable(format_args!("no answer within {deadline:?}")))
                 });
-                memory.note(noted, &said, ticket, Instant::now());
+                memory.note(noted, &said, ticket, now());
                 said
             })
             .await

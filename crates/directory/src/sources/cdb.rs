@@ -4,6 +4,8 @@
 //! for.
 
 mod database;
+#[cfg(test)]
+mod database_tests;
 
 use std::{
     path::{Path, PathBuf},

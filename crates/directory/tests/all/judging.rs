@@ -2,11 +2,14 @@
 
 use std::fs;
 
-use directory::{Directory, Gives, KnownBackend, OnError, Query, SourceSettings, Verdict};
+use directory::{
+    Directory, Gives, KnownBackend, OnError, PlaceBy, Policy, PoolSettings, PoolUse, Pools, Query,
+    SourceSettings, Verdict,
+};
 use model::{Proof, Protocol, Reason, Secret, UserName};
 use tempfile::{TempDir, tempdir};
 
-use super::{DEADLINE, backends, file, settings, table};
+use super::{DEADLINE, backend, backends, file, settings, table};
 
 /// Python's hashlib made it of `right` and a salt.
 const HASHED: &str = "{SSHA512}hlZQ6o5lJ2xNb8/0qPDEpfLdxoGRylRfe9x6F2JSd7iefzH40tlJ+g5nVrbCezau5yKED45/isXhePkW034cbnNhbHRzYWx0";
@@ -120,4 +123,53 @@ async fn a_source_done_without_makes_nobody_unknown_and_lets_nobody_in_unjudged(
     assert_eq!(admitted(&directory, "eve", &password("right")).await, unavailable);
     assert_eq!(admitted(&directory, "bob", &password("right")).await, unavailable);
     assert_eq!(super::said(&directory, "bob").await, "bob -> bob@a");
+}
+
+/// Whether a pool has placed somebody.
+async fn is_placed(directory: &Directory, user: &str) -> bool {
+    let user = directory.canonical(&UserName::new(user).unwrap()).unwrap();
+    let query = Query::without_client(user, Protocol::Imap);
+    let looked = tokio::time::timeout(DEADLINE, directory.whereabouts(&query)).await.unwrap();
+    looked.unwrap().placed.is_some()
+}
+
+#[tokio::test]
+async fn whoever_is_refused_here_gives_nobody_a_home() {
+    for (place, verify, judges) in [
+        (PlaceBy::User, true, true),
+        (PlaceBy::Shard, true, true),
+        // Judged here, because a back end that may get him would not ask.
+        (PlaceBy::User, false, false),
+    ] {
+        let folder = tempdir().unwrap();
+        let users = format!(
+            "bob = {{ password_hash = \"{HASHED}\" }}\noff = {{ password_hash = \"{HASHED}\", disabled = true }}\n\
+             unsure = {{ }}\n"
+        );
+        let pool = Some(PoolUse { pool: "main".into(), tag: None });
+        let source = SourceSettings { verify, pool, ..written(&folder, "users.toml", &users) };
+        let members = vec![backend("a"), backend("b")];
+        let pool = PoolSettings { name: "main".into(), place, policy: Policy::Weighted, members };
+        let directory = Directory::open(directory::Settings {
+            backends: backends()
+                .into_iter()
+                .map(|known| KnownBackend { judges, ..known })
+                .collect(),
+            pools: Pools { pools: vec![pool], shares: Vec::new() },
+            ..settings(folder.path(), vec![source])
+        })
+        .unwrap();
+        for (user, answer) in [
+            ("bob", "wrong-password"),
+            ("off", "user-disabled"),
+            ("unsure", "directory-misconfigured"),
+            ("nobody", "unknown"),
+        ] {
+            assert_eq!(admitted(&directory, user, &password("wrong")).await, answer);
+            assert!(!is_placed(&directory, user).await, "{user}");
+        }
+        assert_eq!(admitted(&directory, "bob", &password("right")).await, "judged");
+        assert!(is_placed(&directory, "bob").await);
+        assert_eq!(admitted(&directory, "bob", &password("wrong")).await, "wrong-password");
+    }
 }

@@ -9,7 +9,7 @@ mod source;
 use std::{fs, path::PathBuf};
 
 use admin::{
-    ListUsers, Mailbox, Password, PlaceUser, Placed, RemoveUser, ShownUser, UserLine, UserList,
+    ListPage, Mailbox, Password, PlaceUser, Placed, RemoveUser, ShownUser, UserLine, UserList,
     no_table,
 };
 use clap::{Args, Subcommand};
@@ -269,7 +269,7 @@ fn page(config: &Config, prefix: &str, after: Option<&str>) -> Result<UserList, 
         async |daemon| daemon.get::<UserList>(&path).await,
         |users, _| {
             let after = after.map(str::to_owned);
-            admin::user_list(users, ListUsers { prefix: prefix.to_owned(), after, limit: PAGE })
+            admin::user_list(users, ListPage { prefix: prefix.to_owned(), after, limit: PAGE })
         },
     )
 }

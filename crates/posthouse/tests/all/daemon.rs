@@ -275,7 +275,10 @@ fn a_daemon_looks_up_exports_and_takes_names_as_they_are_typed() {
     assert_eq!((&found["user"], &found["source"]), (&"anna".into(), &"table".into()));
     assert_eq!(place.run(&["user", "look-up", "nobody"]).status, Some(1));
     let export = place.run(&["user", "export", "--with-passwords"]).good().out;
-    assert_eq!(export, "user,backend,user_there,password\nanna,a,,\n");
+    assert_eq!(
+        export,
+        "user,backend,user_there,id,disabled,password,password_hash\nanna,a,,,no,,\n"
+    );
     daemon.wait_for("act=user-export-passwords");
     place.run(&["session", "kick", "--user", " ANNA "]).good();
     daemon.wait_for("act=session-kick");

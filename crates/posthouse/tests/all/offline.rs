@@ -182,12 +182,19 @@ fn an_export_is_what_an_import_reads() {
     place.run(&["user", "place", "anna", "a", "--password-file", file]).good();
     place.run(&["user", "place", "bert, jr", "b", "--as", "b"]).good();
     let bare = place.run(&["user", "export"]).good().out;
-    assert_eq!(bare, "user,backend,user_there\nanna,a,\n\"bert, jr\",b,b\n");
+    let expected = "user,backend,user_there,id,disabled\nanna,a,,,no\n\"bert, jr\",b,b,,no\n";
+    assert_eq!(bare, expected);
     let export = place.run(&["user", "export", "--with-passwords"]).good().out;
-    assert!(export.contains("anna,a,,\"a, \"\"b\"\" \"\n"), "{export}");
+    assert!(export.contains("anna,a,,,no,\"a, \"\"b\"\" \",\n"), "{export}");
     let other = Place::new();
     let import = ["user", "import", "--format", "csv", "-", "--json"];
     assert_eq!(other.run_with(&import, &export).good().json()["added"], 2);
+    // What one who is disabled, hashed and known by an id brings along.
+    let rest = "user,backend,id,disabled,password_hash\ncleo,a,cleo-1,yes,{SSHA}c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0\n";
+    assert_eq!(place.run_with(&import, rest).good().json()["added"], 1);
+    let export = place.run(&["user", "export", "--with-passwords"]).good().out;
+    assert!(export.contains("\ncleo,a,,cleo-1,yes,,\"{SSHA}c2Fs"), "{export}");
+    assert_eq!(other.run_with(&import, &export).good().json()["added"], 1);
     assert_eq!(other.run(&["user", "export", "--with-passwords"]).good().out, export);
     let json = place.run(&["user", "export", "--json"]).good().json();
     assert_eq!((&json[1]["as"], &json[0]["password"]), (&"b".into(), &serde_json::Value::Null));

@@ -135,6 +135,9 @@ impl Memory {
                 count(&self.failed);
                 if !cannot.of_question {
                     self.broke_down(&cannot.detail, now);
+                } else if let Some((_, until)) = self.trouble.lock().as_mut() {
+                    // It is there: what it has to say of others is for them to ask.
+                    *until = now;
                 }
             }
         }
@@ -157,14 +160,27 @@ impl Memory {
     }
 
     fn counter(&self, user: &CanonicalUser) -> Option<&AtomicU64> {
-        let hash = usize::try_from(self.hasher.hash_one(user) % COUNTERS as u64).unwrap_or(0);
-        self.forgotten_users.get(hash)
+        self.forgotten_users.get(self.counter_number(user))
     }
 
-    /// Whether the source has just failed, so that whoever has an old answer uses it.
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
-        self.failing.load(Ordering::Acquire)
-            && self.trouble.lock().as_ref().is_some_and(|(_, until)| now < *until)
+    pub(super) fn counter_number(&self, user: &CanonicalUser) -> usize {
+        usize::try_from(self.hasher.hash_one(user) % COUNTERS as u64).unwrap_or(0)
+    }
+
+    /// Whether somebody who has an old answer asks all the same. Of a source that fails, one does now and then;
+    /// until that one knows more, or for as long as an answer may take, the others use what they have.
+    pub(super) fn is_worth_asking(&self, now: Instant, deadline: Duration) -> bool {
+        if !self.failing.load(Ordering::Acquire) {
+            return true;
+        }
+        match self.trouble.lock().as_mut() {
+            Some((_, until)) if now < *until => false,
+            Some((_, until)) => {
+                *until = now + deadline;
+                true
+            }
+            None => true,
+        }
     }
 
     /// Counts an old answer that is used.

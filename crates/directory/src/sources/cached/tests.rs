@@ -276,6 +276,31 @@ async fn what_cannot_be_said_of_one_user_is_asked_for_the_others() {
 }
 
 #[tokio::test]
+async fn of_a_source_that_hangs_one_finds_out_how_it_is_and_nobody_else_waits() {
+    let source = Arc::new(Scripted::new());
+    for user in ["a", "b", "c"] {
+        source.set(user, at("x"));
+    }
+    let short = CacheSettings { found: Duration::ZERO, ..settings() };
+    let cached = cached(&source, &short);
+    for user in ["a", "b", "c"] {
+        assert_eq!(said(&cached, &question(user)).await, "x");
+        source.set(user, Mood::Hang);
+    }
+    assert_eq!(said(&cached, &question("a")).await, "x without secrets");
+    let asked = source.asked();
+    for user in ["a", "b", "c"] {
+        assert_eq!(said(&cached, &question(user)).await, "x without secrets");
+    }
+    assert_eq!(source.asked(), asked);
+    // After a rest somebody asks again; until he knows more, the others go on.
+    let now = Instant::now() + SECOND * 2;
+    assert!(cached.memory.is_worth_asking(now, SECOND));
+    assert!(!cached.memory.is_worth_asking(now + SECOND / 2, SECOND));
+    assert!(cached.memory.is_worth_asking(now + SECOND, SECOND));
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_used_is_no_reason_to_use_an_old_one() {
     let source = Arc::new(Scripted::new());
     source.set("bob", at("a"));

@@ -39,11 +39,15 @@ pub(super) fn add(config: &Config, arguments: &Add, output: Output) -> Result<()
         |directory, actor| admin::backend_add(directory, actor, name, which.clone()),
     )?;
     output.print(&added, |added| {
-        let AddedBackend { pool, backend, version, members, would_move, of } = added;
+        let AddedBackend { pool, place, backend, version, members, would_move, of } = added;
         let members = members.join(", ");
+        let follows = if place == "shard" {
+            "Each shard has its owner, and keeps it: it gets mailboxes when shards are placed there (shard place)."
+        } else {
+            "New mailboxes may get there; what is somewhere stays there."
+        };
         let mut text = format!(
-            "{backend} is a member of {pool} now (version {version}: {members}).\n\
-             New mailboxes may get there; what is somewhere stays there.\n"
+            "{backend} is a member of {pool} now (version {version}: {members}).\n{follows}\n"
         );
         let all: u64 = would_move.iter().map(|line| line.count).sum();
         text.push_str(&format!("Were all {of} placed anew, {all} would move there:\n"));

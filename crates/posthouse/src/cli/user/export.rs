@@ -34,11 +34,11 @@ pub(super) fn export(config: &Config, arguments: &Export, output: Output) -> Res
     }
     let passwords = arguments.with_passwords;
     if !output.is_json() {
-        // Three columns at least, so that no user's line can be taken for a heading.
+        // More columns than a line without a heading may have: an empty back end is then meant so.
         write(if passwords {
-            "user,backend,user_there,password\n"
+            "user,backend,user_there,id,disabled,password,password_hash\n"
         } else {
-            "user,backend,user_there\n"
+            "user,backend,user_there,id,disabled\n"
         })?;
     }
     print_pages(
@@ -68,10 +68,12 @@ fn page(config: &Config, arguments: &Export, after: Option<&str>) -> Result<Expo
 fn csv(line: &ExportedLine, passwords: bool) -> Result<String, Failure> {
     let name_there = line.name_there.as_deref().map(field).unwrap_or_default();
     let backend = line.backend.as_deref().map(field).unwrap_or_default();
-    let mut text = format!("{},{backend},{name_there}", field(&line.user));
-    if passwords {
+    let id = line.id.as_deref().map(field).unwrap_or_default();
+    let disabled = if line.disabled { "yes" } else { "no" };
+    let mut text = format!("{},{backend},{name_there},{id},{disabled}", field(&line.user));
+    for password in [&line.password, &line.password_hash].into_iter().filter(|_| passwords) {
         text.push(',');
-        if let Some(password) = &line.password {
+        if let Some(password) = password {
             if password.contains(['\r', '\n']) {
                 let user = &line.user;
                 return Err(Failure::new(format!(

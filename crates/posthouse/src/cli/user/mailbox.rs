@@ -1,6 +1,6 @@
 //! `posthouse user rename|hold|release|history`, and the mailboxes that pools have placed.
 
-use admin::{HistoryLine, Hold, ListMailboxes, MailboxLine, MailboxList, RenameUser, RenamedUser};
+use admin::{HistoryLine, Hold, ListPage, MailboxLine, MailboxList, RenameUser, RenamedUser};
 use clap::Args;
 use directory::Directory;
 use web::client::escape;
@@ -119,7 +119,7 @@ fn page(
         |_| {
             let directory = opened.take().map_or_else(|| stored(config), Ok)?;
             let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-            let request = ListMailboxes { prefix, after, limit: PAGE };
+            let request = ListPage { prefix, after, limit: PAGE };
             let list = admin::mailbox_list(opened.insert(directory), request)?;
             Ok(list)
         },
