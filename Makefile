@@ -39,7 +39,7 @@ worker: build
 	LIBRARY_PATH=$(ODBC) LD_LIBRARY_PATH=$(ODBC) $(CARGO) build $(WITH_ODBC)
 
 # The real servers and mail programs of the tests, unpacked into the target folder.
-PEERS := dovecot cyrus slapd postgresql mariadb odbc isync mutt fetchmail offlineimap python-imapclient
+PEERS := dovecot cyrus slapd postgresql mariadb odbc tinycdb isync mutt fetchmail offlineimap python-imapclient
 LONG_PEERS := perl-imapclient imapflow
 peers: build
 	$(TARGET)/debug/fetch-peers $(PEERS)

@@ -132,6 +132,17 @@ impl Stub {
         })
     }
 
+    /// An IMAP server that lets everybody in, and says its name to whatever it is told: `OK here is NAME`.
+    pub fn named(name: &'static str) -> Self {
+        Self::imap(move |mut talk| {
+            loop {
+                let line = talk.line()?;
+                let tag = line.split(' ').next().unwrap_or_default();
+                talk.send(&format!("{tag} OK here is {name}\r\n"))?;
+            }
+        })
+    }
+
     /// A POP3 server that lets everybody in, and then does as told.
     pub fn pop3(after: impl Fn(Talk) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::start(move |mut talk| {

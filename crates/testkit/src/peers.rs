@@ -27,6 +27,8 @@ pub enum Peer {
     Dovecot,
     /// Cyrus IMAP 3.6: IMAP, POP3, and Cyrus SASL's tools.
     Cyrus,
+    /// TinyCDB 0.78, whose program is `cdb`.
+    Tinycdb,
     /// nginx with the mail and stream modules.
     Nginx,
     /// HAProxy.
@@ -89,9 +91,10 @@ struct Repointed {
 
 impl Peer {
     /// All peers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Dovecot,
         Self::Cyrus,
+        Self::Tinycdb,
         Self::Nginx,
         Self::Haproxy,
         Self::Isync,

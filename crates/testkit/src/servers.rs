@@ -4,7 +4,7 @@
 pub mod configured;
 pub mod cyrus;
 pub mod dovecot;
-mod foreground;
+pub mod foreground;
 pub mod haproxy;
 pub mod mariadb;
 pub mod nginx;

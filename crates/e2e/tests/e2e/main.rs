@@ -19,6 +19,7 @@ mod databases;
 mod descriptors;
 mod dying;
 mod failures;
+mod files;
 mod goodbye;
 mod health;
 mod holding;
@@ -35,6 +36,7 @@ mod logins;
 mod loops;
 mod mail_programs;
 mod odbc;
+mod outages;
 mod pace;
 mod passwords;
 mod placing;
@@ -74,10 +76,12 @@ fn main() -> ExitCode {
         limits::cases(),
         capabilities::cases(),
         right_door::cases(),
+        files::cases(),
         goodbye::cases(),
         health::cases(),
         holding::cases(),
         behind_proxies::cases(),
+        outages::cases(),
         pace::cases(),
         identity::cases(),
         logins::cases(),

@@ -24,17 +24,6 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A back end that says its name to NOOP.
-fn named(name: &'static str) -> Stub {
-    Stub::imap(move |mut talk| {
-        loop {
-            let line = talk.line()?;
-            let tag = line.split(' ').next().unwrap_or_default();
-            talk.send(&format!("{tag} OK here is {name}\r\n"))?;
-        }
-    })
-}
-
 /// The back ends `a` and `b` in a pool, `c` beside it, and everybody by a hash.
 fn opened(stubs: &[Stub; 3]) -> Door {
     let [a, b, c] = stubs.each_ref().map(Stub::port);
@@ -46,7 +35,7 @@ fn opened(stubs: &[Stub; 3]) -> Door {
 }
 
 fn stubs() -> [Stub; 3] {
-    [named("a"), named("b"), named("c")]
+    ["a", "b", "c"].map(Stub::named)
 }
 
 fn log_in(door: &Door, name: &str) -> Client {
@@ -94,6 +83,13 @@ fn a_back_end_is_added_under_load_and_not_one_login_changes_server(_: &House) {
     });
 }
 
+/// What the back ends may get, in their order.
+fn states(door: &Door) -> Vec<String> {
+    let list = door.json(&["backend", "list"]);
+    let state = |row: &serde_json::Value| row["state"].as_str().unwrap().to_owned();
+    list.as_array().unwrap().iter().map(state).collect()
+}
+
 fn a_held_user_waits_and_goes_on_where_he_was_placed_meanwhile(_: &House) {
     let stubs = stubs();
     let door = opened(&stubs);
@@ -128,6 +124,12 @@ fn a_held_back_end_tells_those_who_wait_too_long_to_try_later(_: &House) {
     };
     let (there, elsewhere) = (at("a").unwrap(), at("b").unwrap());
     door.does(&["backend", "hold", "a"]);
+    assert_eq!(states(&door), ["held", "enabled", "enabled"]);
+    door.does(&["backend", "drain", "a"]);
+    door.does(&["backend", "drain", "c"]);
+    assert_eq!(states(&door), ["drained and held", "enabled", "drained"]);
+    let shown = door.does(&["backend", "list"]);
+    assert!(shown.contains("STATE") && shown.contains("drained and held"), "{shown}");
     assert_eq!(home(&door, &elsewhere), "b");
     let began = Instant::now();
     // A raw client waits longer than the ten seconds of a hold; the other kind does not.
@@ -136,5 +138,6 @@ fn a_held_back_end_tells_those_who_wait_too_long_to_try_later(_: &House) {
     assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
     door.line(|line| line.contains("reason=held") && line.contains("backend=a"));
     door.does(&["backend", "release", "a"]);
+    assert_eq!(states(&door), ["drained", "enabled", "drained"]);
     assert_eq!(home(&door, &there), "a");
 }

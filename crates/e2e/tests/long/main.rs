@@ -12,6 +12,7 @@ mod death;
 mod hostile;
 mod large;
 mod modules;
+mod outages;
 mod patience;
 mod refusals;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         hostile::cases(),
         large::cases(),
         modules::cases(),
+        outages::cases(),
         refusals::cases(),
         patience::cases(),
     ];

@@ -48,6 +48,14 @@ pub(super) fn of(peer: Peer) -> &'static Recipe {
             ],
             repointed: &[],
         },
+        Peer::Tinycdb => &Recipe {
+            name: "tinycdb",
+            origin: Origin::Debian,
+            packages: &["tinycdb", "libcdb1"],
+            left_out: &[],
+            programs: &["usr/bin/cdb"],
+            repointed: &[],
+        },
         Peer::Nginx => &Recipe {
             name: "nginx",
             origin: Origin::Debian,

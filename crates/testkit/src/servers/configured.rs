@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::ServerError;
-use super::foreground::{Foreground, Plan, Ports};
+use super::foreground::{Foreground, Plan, Ports, runs};
 use crate::peers::PeerDir;
 use crate::process::Clothes;
 
@@ -35,6 +35,8 @@ pub type ConfigText<'a> = &'a dyn Fn(&Site<'_>) -> Result<String, ServerError>;
 pub struct Configured {
     server: Foreground,
 }
+
+runs!(Configured);
 
 /// What differs between servers of this kind.
 pub(super) struct Kind<'a> {
@@ -70,35 +72,6 @@ impl Configured {
     #[must_use]
     pub fn port(&self, place: usize) -> u16 {
         self.server.ports.get(place).copied().unwrap_or_default()
-    }
-
-    /// Process id of its master.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.server.group.pid()
-    }
-
-    /// Its living processes, master and workers.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.server.group.pids()
-    }
-
-    /// The temporary folder it runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.server.folder.path()
-    }
-
-    /// All that it logged, for messages of failed tests.
-    #[must_use]
-    pub fn log_text(&self) -> String {
-        self.server.log_text()
-    }
-
-    /// Ends all its processes; the ports refuse from then on. The folder stays until dropped.
-    pub fn stop(&mut self) {
-        self.server.stop();
     }
 }
 

@@ -8,9 +8,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use super::foreground::{Foreground, Plan, Ports};
+use super::foreground::{Foreground, Plan, Ports, runs};
 use super::{ServerError, Service, fed};
-use crate::certs::{self, CertFiles, KeyKind};
+use crate::certs::{self, KeyKind};
 use crate::mail_clients::{ClientError, ImapClient, Security};
 use crate::peers::{self, Peer, PeerDir};
 use crate::process::Clothes;
@@ -44,6 +44,8 @@ pub struct Cyrus {
     passwords: Passwords,
 }
 
+runs!(Cyrus);
+
 /// What `deliver` needs to log in as the user.
 type Passwords = std::sync::Mutex<std::collections::HashMap<String, String>>;
 
@@ -72,13 +74,6 @@ impl Cyrus {
     #[must_use]
     pub fn port(&self, service: Service) -> u16 {
         service.port_of(&self.server.ports)
-    }
-
-    /// PEM files of its certificate and the authority behind it.
-    #[must_use]
-    pub fn certificates(&self) -> CertFiles {
-        let file = |name| self.folder().join(name);
-        CertFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") }
     }
 
     /// Adds a user with an INBOX, or changes his password, at once.
@@ -132,29 +127,6 @@ impl Cyrus {
             client.logout()
         };
         append().map_err(failed("take a message"))
-    }
-
-    /// All that Cyrus wrote to standard error, for messages of failed tests; the rest goes to the host's syslog.
-    #[must_use]
-    pub fn log_text(&self) -> String {
-        self.server.log_text()
-    }
-
-    /// The temporary folder it runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.server.folder.path()
-    }
-
-    /// Its living processes.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.server.group.pids()
-    }
-
-    /// Ends all its processes; the ports refuse from then on. The folder stays until dropped.
-    pub fn stop(&mut self) {
-        self.server.stop();
     }
 }
 

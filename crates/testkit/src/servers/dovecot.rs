@@ -6,17 +6,14 @@ mod delivery;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
-use super::foreground::{Foreground, Plan, Ports};
+use super::foreground::{Foreground, Plan, Ports, runs};
 use super::{ServerError, Service};
-use crate::certs::{self, CertFiles, KeyKind};
+use crate::certs::{self, KeyKind};
 use crate::peers::{self, Peer, PeerDir};
 use crate::process::Clothes;
 
@@ -70,6 +67,8 @@ pub struct Dovecot {
     options: DovecotOptions,
 }
 
+runs!(Dovecot);
+
 impl Dovecot {
     /// Starts Dovecot on free loopback ports and waits until it greets.
     ///
@@ -93,13 +92,6 @@ impl Dovecot {
     #[must_use]
     pub fn port(&self, service: Service) -> u16 {
         service.port_of(&self.server.ports)
-    }
-
-    /// PEM files of its certificate and the authority behind it.
-    #[must_use]
-    pub fn certificates(&self) -> CertFiles {
-        let file = |name| self.folder().join(name);
-        CertFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") }
     }
 
     /// Adds a user at once, or changes his password (which Dovecot notices within two seconds).
@@ -147,45 +139,6 @@ impl Dovecot {
             }
             MailFormat::Sdbox => delivery::by_lmtp(self.folder(), user, message),
         }
-    }
-
-    /// All that Dovecot logged, for messages of failed tests.
-    #[must_use]
-    pub fn log_text(&self) -> String {
-        self.server.log_text()
-    }
-
-    /// The temporary folder it runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.server.folder.path()
-    }
-
-    /// Its living processes.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.server.group.pids()
-    }
-
-    /// Stops all its processes where they are: connections are still taken by the kernel, and nobody answers.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn pause(&self) -> io::Result<()> {
-        self.server.group.signal_all(Signal::SIGSTOP)
-    }
-
-    /// Lets all its processes go on.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn resume(&self) -> io::Result<()> {
-        self.server.group.signal_all(Signal::SIGCONT)
-    }
-
-    /// Ends all its processes; the ports refuse from then on. The folder stays until dropped.
-    pub fn stop(&mut self) {
-        self.server.stop();
     }
 }
 

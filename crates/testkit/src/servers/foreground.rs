@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::ServerError;
+use crate::certs::CertFiles;
 use crate::ports::{HeldPorts, tells_of_collision};
 use crate::process::{Clothes, Group};
 use crate::wire::Wire;
@@ -48,9 +49,10 @@ pub(super) struct Plan<'a> {
     pub(super) prepare: Prepare<'a>,
 }
 
-/// A running server; fields are dropped in this order, so that its folder goes last.
+/// A running server's processes, ports and folder: what is the same for all of them.
 #[derive(Debug)]
-pub(super) struct Foreground {
+pub struct Foreground {
+    // Fields are dropped in this order, so that the folder goes last.
     pub(super) group: Group,
     pub(super) ports: Vec<u16>,
     pub(super) folder: TempDir,
@@ -95,14 +97,46 @@ impl Foreground {
         self.wait_ready(&|_| false)
     }
 
-    /// Stops all its processes where they are (SIGSTOP): connections stay, and the kernel still accepts new ones.
-    pub(super) fn pause(&self) -> Result<(), ServerError> {
+    /// The temporary folder it runs in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// PEM files of its certificate and the authority behind it, for a server that has one.
+    #[must_use]
+    pub fn certificates(&self) -> CertFiles {
+        let file = |name| self.folder().join(name);
+        CertFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") }
+    }
+
+    /// Process id of its master.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.group.pid()
+    }
+
+    /// Its living processes, master and workers.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.group.pids()
+    }
+
+    /// Stops all its processes where they are (SIGSTOP): connections stay, the kernel still accepts new ones, and
+    /// nobody answers.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<(), ServerError> {
         let what = format!("pause {}", self.server);
         self.group.signal_all(Signal::SIGSTOP).map_err(ServerError::io(what))
     }
 
     /// Lets a paused server go on.
-    pub(super) fn resume(&self) -> Result<(), ServerError> {
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<(), ServerError> {
         let what = format!("resume {}", self.server);
         self.group.signal_all(Signal::SIGCONT).map_err(ServerError::io(what))
     }
@@ -127,8 +161,9 @@ impl Foreground {
         Ok(())
     }
 
-    /// All that the server wrote into files called `*.log` in its folder.
-    pub(super) fn log_text(&self) -> String {
+    /// All that the server wrote into files called `*.log` in its folder, for messages of failed tests.
+    #[must_use]
+    pub fn log_text(&self) -> String {
         let Ok(entries) = fs::read_dir(self.folder.path()) else { return String::new() };
         let mut logs: Vec<_> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -139,8 +174,9 @@ impl Foreground {
         texts.map(|text| String::from_utf8_lossy(&text).into_owned()).collect()
     }
 
-    /// Ends the server and all its processes, politely first; dropping it instead kills at once.
-    pub(super) fn stop(&mut self) {
+    /// Ends the server and all its processes, politely first; dropping it instead kills at once. The ports refuse from
+    /// then on; the folder stays until it is dropped.
+    pub fn stop(&mut self) {
         self.stop_by(Signal::SIGTERM);
     }
 
@@ -149,6 +185,26 @@ impl Foreground {
         self.group.stop_by(signal, STOP_GRACE);
     }
 }
+
+/// Lets a server with a field `server` be used as what it is made of.
+macro_rules! runs {
+    ($server:ident) => {
+        impl std::ops::Deref for $server {
+            type Target = crate::servers::foreground::Foreground;
+
+            fn deref(&self) -> &Self::Target {
+                &self.server
+            }
+        }
+
+        impl std::ops::DerefMut for $server {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.server
+            }
+        }
+    };
+}
+pub(super) use runs;
 
 /// The server's processes, with what they print in `output.log`.
 fn launch(server: &str, folder: &Path, mut command: Command) -> Result<Group, ServerError> {

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::foreground::{Foreground, Plan, Ports};
+use super::foreground::{Foreground, Plan, Ports, runs};
 use super::{ServerError, fed};
-use crate::certs::{self, CertFiles, KeyKind};
+use crate::certs::{self, KeyKind};
 use crate::peers::{self, Peer, PeerDir};
 use crate::process::Clothes;
 
@@ -29,6 +29,8 @@ pub struct Mariadb {
     peer: PeerDir,
     clothes: Clothes,
 }
+
+runs!(Mariadb);
 
 impl Mariadb {
     /// Starts MariaDB on a free loopback port with [`DATABASE`], [`USER`], and TLS on offer.
@@ -61,13 +63,6 @@ impl Mariadb {
         self.server.ports.first().copied().unwrap_or_default()
     }
 
-    /// PEM files of its certificate and the authority behind it.
-    #[must_use]
-    pub fn certificates(&self) -> CertFiles {
-        let file = |name| self.folder().join(name);
-        CertFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") }
-    }
-
     /// Runs statements as root in [`DATABASE`], up to the first that fails; what they gave, a line for each row with
     /// tabs between its columns.
     ///
@@ -81,46 +76,7 @@ impl Mariadb {
         fed(&command, sql.as_bytes(), "run statements with mariadb")
     }
 
-    /// What it logged, for messages of failed tests.
-    #[must_use]
-    pub fn log_text(&self) -> String {
-        self.server.log_text()
-    }
-
-    /// The temporary folder it runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.server.folder.path()
-    }
-
-    /// Its living processes.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.server.group.pids()
-    }
-
-    /// Stops it where it is (SIGSTOP): it accepts, and answers nothing.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn pause(&self) -> Result<(), ServerError> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`Mariadb::pause`].
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn resume(&self) -> Result<(), ServerError> {
-        self.server.resume()
-    }
-
-    /// Ends it and all its connections; the port refuses from then on, and its data stays.
-    pub fn stop(&mut self) {
-        self.server.stop();
-    }
-
-    /// Starts it again after [`Mariadb::stop`], on the same port and with the same data.
+    /// Starts it again after [`Foreground::stop`], on the same port and with the same data.
     ///
     /// # Errors
     /// When it does not come up; the error holds its log.

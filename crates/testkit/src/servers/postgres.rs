@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::foreground::{Foreground, Plan, Ports};
+use super::foreground::{Foreground, Plan, Ports, runs};
 use super::{ServerError, fed};
-use crate::certs::{self, CertFiles, KeyKind};
+use crate::certs::{self, KeyKind};
 use crate::peers::{self, Peer, PeerDir};
 use crate::process::Clothes;
 use crate::wait;
@@ -34,6 +34,8 @@ pub struct Postgres {
     peer: PeerDir,
     clothes: Clothes,
 }
+
+runs!(Postgres);
 
 impl Postgres {
     /// Starts PostgreSQL on a free loopback port with [`DATABASE`], [`USER`], TLS on offer and SCRAM asked for.
@@ -69,13 +71,6 @@ impl Postgres {
         self.server.ports.first().copied().unwrap_or_default()
     }
 
-    /// PEM files of its certificate and the authority behind it.
-    #[must_use]
-    pub fn certificates(&self) -> CertFiles {
-        let file = |name| self.folder().join(name);
-        CertFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") }
-    }
-
     /// Runs statements as superuser in [`DATABASE`], up to the first that fails; what they gave, a line for each row
     /// with `|` between its columns.
     ///
@@ -105,40 +100,6 @@ impl Postgres {
             why: error.to_string(),
             log: self.log_text(),
         })
-    }
-
-    /// What it logged, for messages of failed tests.
-    #[must_use]
-    pub fn log_text(&self) -> String {
-        self.server.log_text()
-    }
-
-    /// The temporary folder it runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.server.folder.path()
-    }
-
-    /// Its living processes.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.server.group.pids()
-    }
-
-    /// Stops all its processes where they are (SIGSTOP): it accepts, and answers nothing.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn pause(&self) -> Result<(), ServerError> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`Postgres::pause`].
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn resume(&self) -> Result<(), ServerError> {
-        self.server.resume()
     }
 
     /// Ends it and all its connections; the port refuses from then on, and its data stays.

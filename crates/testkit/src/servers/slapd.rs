@@ -9,7 +9,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::foreground::{Foreground, Plan, Ports};
+use super::foreground::{Foreground, Plan, Ports, runs};
 use super::{ServerError, fed};
 use crate::certs::{Authority, CertFiles, KeyKind};
 use crate::peers::{self, Peer, PeerDir};
@@ -39,6 +39,8 @@ pub struct Slapd {
     clothes: Clothes,
     authority: Authority,
 }
+
+runs!(Slapd);
 
 impl Slapd {
     /// Starts slapd on free loopback ports, with [`READER`] and no users; `extra` ends its `slapd.conf`.
@@ -80,13 +82,6 @@ impl Slapd {
     #[must_use]
     pub fn ldaps_port(&self) -> u16 {
         self.server.ports.get(1).copied().unwrap_or_default()
-    }
-
-    /// PEM files of its certificate and the authority behind it, which it asks of clients too.
-    #[must_use]
-    pub fn certificates(&self) -> CertFiles {
-        let file = |name| self.folder().join(name);
-        CertFiles { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") }
     }
 
     /// PEM files of a client that SASL EXTERNAL lets in as `cn=COMMON_NAME,ou=services,dc=example,dc=org`.
@@ -132,46 +127,7 @@ impl Slapd {
         fed(&command, ldif.as_bytes(), "change slapd's entries").map(drop)
     }
 
-    /// What it logged: each connection and operation, for messages of failed tests.
-    #[must_use]
-    pub fn log_text(&self) -> String {
-        self.server.log_text()
-    }
-
-    /// The temporary folder it runs in.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.server.folder.path()
-    }
-
-    /// Its living processes.
-    #[must_use]
-    pub fn pids(&self) -> Vec<u32> {
-        self.server.group.pids()
-    }
-
-    /// Stops it where it is (SIGSTOP): it accepts, and answers nothing.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn pause(&self) -> Result<(), ServerError> {
-        self.server.pause()
-    }
-
-    /// Lets it go on after [`Slapd::pause`].
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn resume(&self) -> Result<(), ServerError> {
-        self.server.resume()
-    }
-
-    /// Ends it; the ports refuse from then on, and its entries stay.
-    pub fn stop(&mut self) {
-        self.server.stop();
-    }
-
-    /// Starts it again after [`Slapd::stop`], on the same ports and with the same entries.
+    /// Starts it again after [`Foreground::stop`], on the same ports and with the same entries.
     ///
     /// # Errors
     /// When it does not come up; the error holds its log.
