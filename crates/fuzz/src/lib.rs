@@ -1,4 +1,5 @@
-//! What must hold of `proto` for every stream of bytes, one function for each kind of stream.
+//! What must hold of `proto`, and of the reader of constant databases, for every stream of bytes: one function for
+//! each kind of stream.
 //!
 //! Nothing here is part of the product. `make fuzz` searches with these for streams that break them; the
 //! tests run them over the streams in `corpus`, which has a folder for each target.
@@ -10,6 +11,7 @@
 #![allow(clippy::expect_used)]
 
 mod back;
+mod cdb;
 mod claims;
 mod client;
 mod drive;
@@ -21,6 +23,7 @@ mod sasl;
 mod worker;
 
 pub use back::{back, probe};
+pub use cdb::cdb;
 pub use claims::claims;
 pub use client::client;
 pub use front::front;
@@ -33,8 +36,9 @@ pub use worker::worker;
 pub type Target = fn(&[u8]);
 
 /// All targets by the name of their folder.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("back", back),
+    ("cdb", cdb),
     ("claims", claims),
     ("client", client),
     ("front", front),
