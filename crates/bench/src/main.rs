@@ -8,6 +8,7 @@ mod load;
 mod report;
 mod rounds;
 mod stub;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,12 @@ struct Arguments {
 enum Part {
     /// Serve as stub back end until stopped.
     Stub(stub::Settings),
+    /// Measure the embedded table of users alone.
+    Table {
+        /// Fewer users.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Put one kind of load on a listener, and print what was done as JSON.
     Load(Load),
 }
@@ -125,6 +132,10 @@ fn main() -> Result<()> {
             stub.serve();
             Ok(())
         }
+        Some(Part::Table { quick }) => {
+            print!("{}", table::measure(amounts_of_table(quick))?.text());
+            Ok(())
+        }
         Some(Part::Load(load)) => {
             println!("{}", serde_json::to_string(&load.run()?)?);
             Ok(())
@@ -132,7 +143,12 @@ fn main() -> Result<()> {
     }
 }
 
+fn amounts_of_table(quick: bool) -> table::Amounts {
+    if quick { table::Amounts::QUICK } else { table::Amounts::WHOLE }
+}
+
 fn compare(wanted: Comparison) -> Result<()> {
+    let everything = wanted.only.is_empty() && wanted.case.is_empty();
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let usual = if wanted.quick { Amounts::QUICK } else { Amounts::WHOLE };
     let amounts = Amounts {
@@ -151,6 +167,10 @@ fn compare(wanted: Comparison) -> Result<()> {
     };
     let record = rounds::run(&plan);
     print!("{}", record.table());
+    let table = everything.then(|| table::measure(amounts_of_table(wanted.quick))).transpose()?;
+    if let Some(table) = &table {
+        print!("\n{}", table.text());
+    }
     let output =
         wanted.output.unwrap_or_else(|| workspace::target_folder().join("bench/result.json"));
     if let Some(folder) = output.parent() {
@@ -158,6 +178,11 @@ fn compare(wanted: Comparison) -> Result<()> {
     }
     fs::write(&output, record.json()?)
         .with_context(|| format!("cannot write {}", output.display()))?;
+    if let Some(table) = &table {
+        let beside = output.with_file_name("table.json");
+        fs::write(&beside, serde_json::to_string_pretty(table)?)
+            .with_context(|| format!("cannot write {}", beside.display()))?;
+    }
     println!("\nwritten to {}", output.display());
     ensure!(record.is_whole(), "not everything could be measured");
     Ok(())
