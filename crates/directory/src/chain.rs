@@ -257,12 +257,6 @@ impl Link {
         assigned
     }
 
-    fn forget(&self, user: &CanonicalUser) {
-        if let Source::Remote(remote) = &self.source {
-            remote.forgetter().forget(user);
-        }
-    }
-
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
