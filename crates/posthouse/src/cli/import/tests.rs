@@ -164,7 +164,7 @@ fn every_map_of_perdition_becomes_a_source_or_a_command() {
         ("posix_regex", "source = \"regex\""),
         ("mysql", "FROM tbl WHERE `usr` = :user"),
         ("postgresql", "FROM tbl WHERE \\\"usr\\\" = :user"),
-        ("odbc", "isql"),
+        ("odbc", "DSN=mail;UID=me;PWD= and behind it the password"),
         ("daemon", "source = \"http\""),
     ] {
         let option = "db:0:mail:tbl:me:hunter2:srv:usr:port";
@@ -205,6 +205,8 @@ fn perditions_databases_and_ldap_become_sources_that_ask_the_same() {
         ("mysql", "127.0.0.1:0:mail:my-table:me:hunter2:srv:usr:prt", "U\n"),
         ("postgresql", "''", ""),
         ("postgresql", "db.example.org:5433:mail:tbl:me:hunter2:srv:usr:prt", ""),
+        ("odbc", "''", ""),
+        ("odbc", "'::mail {1};:my-table:me:hunter2:srv:usr:'", "query_key '\\U,\\d'\n"),
         ("ldap", "''", "U\n"),
         ("ldap", ldap, ""),
         ("ldap", "'ldap://127.0.0.1:1389/ou={x},dc=y?mail?one?(cn=%20s)'", "query_key '\\d'\n"),

@@ -49,6 +49,7 @@ pub(super) fn source(
         "postgresql" => {
             source = database::source(Client::PostgreSql, &option, has_keys, draft, &at)
         }
+        "odbc" => source = database::source(Client::Odbc, &option, has_keys, draft, &at),
         "ldap" => source = ldap::source(&option, has_keys, from_database.is_some(), draft, &at)?,
         "cdb" => {
             source.text("source", "cdb").text("file", or(&option, "/etc/perdition/popmap.cdb"));
@@ -95,10 +96,9 @@ fn fill(kind: &str, option: &str) -> String {
             "ypcat -k {} | sed 's/[[:space:]]/:/' | {import} -",
             or(option, "user_mail_server")
         ),
-        "daemon" => format!(
+        _ => format!(
             "{import} TEXT, with what the daemon knows; or let it speak HTTP, for source = \"http\""
         ),
-        _ => format!("isql ... | {import} -, with lines USER:HOST[:PORT]"),
     }
 }
 

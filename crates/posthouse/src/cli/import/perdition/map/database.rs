@@ -1,4 +1,4 @@
-//! Perdition's maps in MySQL and PostgreSQL as sources.
+//! Perdition's maps in MySQL, PostgreSQL and behind ODBC as sources.
 //!
 //! Nothing here asks a database.
 
@@ -20,12 +20,45 @@ const DEFAULTS: [&str; 9] = [
 
 /// Where the password is to be put: what is printed here may be read by others.
 const PASSWORD_FILE: &str = "/etc/posthouse/map.password";
+/// The same, with all else that ODBC is told.
+const CONNECTION_FILE: &str = "/etc/posthouse/map.connection";
 
 /// Which client library the map used.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Client {
     MySql,
+    /// Its database is the name of a data source; that knows where it is.
+    Odbc,
     PostgreSql,
+}
+
+impl Client {
+    fn source(self) -> &'static str {
+        match self {
+            Self::MySql => "mysql",
+            Self::Odbc => "odbc",
+            Self::PostgreSql => "postgres",
+        }
+    }
+
+    /// What is otherwise than it was.
+    fn differences(self) -> &'static str {
+        match self {
+            Self::MySql => {
+                "map_library_opt: an answer is remembered for five minutes ([directory.cache]); Perdition asked at \
+                 each login"
+            }
+            Self::Odbc => {
+                "map_library_opt: an answer is remembered for five minutes ([directory.cache]); rows that say \
+                 different things of one user are a mistake, where Perdition took the first; and where there is a \
+                 column with the port, the server's has neither USER@ nor a port"
+            }
+            Self::PostgreSql => {
+                "map_library_opt: an answer is remembered for five minutes ([directory.cache]), and a value with a \
+                 space in it is not cut there; Perdition asked at each login"
+            }
+        }
+    }
 }
 
 /// The source that asks the same of the same table.
@@ -47,13 +80,17 @@ pub(super) fn source(
         _ => field(2),
     };
     let mut source = Table::new("[[directory]]");
-    source.text("source", if client == Client::MySql { "mysql" } else { "postgres" });
-    server(&mut source, client, field(0), field(1));
-    source.text("database", database).text("user", field(4));
-    source.comment(
-        "Write the password of map_library_opt into this file, for posthouse alone to read.",
-    );
-    source.text("password_file", PASSWORD_FILE);
+    source.text("source", client.source());
+    if client == Client::Odbc {
+        connection(&mut source, database, field(4));
+    } else {
+        server(&mut source, client, field(0), field(1));
+        source.text("database", database).text("user", field(4));
+        source.comment(
+            "Write the password of map_library_opt into this file, for posthouse alone to read.",
+        );
+        source.text("password_file", PASSWORD_FILE);
+    }
     // An empty field means that there is no such column; one that is left out, the usual.
     let port = match given.get(8) {
         Some(&"") => None,
@@ -68,17 +105,26 @@ pub(super) fn source(
         draft.remark(at, said);
     }
     source.text("query", &query(client, field(3), (field(6), field(7), port), has_keys));
-    let said = match client {
-        Client::MySql => {
-            "map_library_opt: an answer is remembered for five minutes ([directory.cache]); Perdition asked at each login"
-        }
-        Client::PostgreSql => {
-            "map_library_opt: an answer is remembered for five minutes ([directory.cache]), and a value with a space in it \
-                               is not cut there; Perdition asked at each login"
-        }
-    };
-    draft.remark(at, said);
+    draft.remark(at, client.differences());
     source
+}
+
+/// What ODBC is told, but for the password.
+fn connection(source: &mut Table, data_source: &str, user: &str) {
+    let line = format!("DSN={};UID={};PWD=", in_braces(data_source), in_braces(user));
+    source.comment(&format!(
+        "Write one line into this file, for posthouse alone to read: {line} and behind it the password of \
+         map_library_opt."
+    ));
+    source.text("connection_file", CONNECTION_FILE);
+}
+
+/// A value of a connection string, in braces if it needs them.
+fn in_braces(value: &str) -> String {
+    if value.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)) {
+        return value.to_owned();
+    }
+    format!("{{{}}}", value.replace('}', "}}"))
 }
 
 /// Where it is, as the client library understood it.
@@ -114,15 +160,22 @@ fn query(
     has_keys: bool,
 ) -> String {
     let key = if has_keys { ":key" } else { ":user" };
-    let quote = if client == Client::MySql { '`' } else { '"' };
-    let place = match (client, port) {
-        (_, None) => server.to_owned(),
-        (Client::MySql, Some(port)) => {
-            format!("CONCAT({server}, COALESCE(CONCAT(':', NULLIF(CONCAT({port}), '')), ''))")
-        }
+    // Behind ODBC nobody knows which quotes the database takes; Perdition set none.
+    let quote = match client {
+        Client::MySql => "`",
+        Client::Odbc => "",
+        Client::PostgreSql => "\"",
+    };
+    let columns = match (client, port) {
+        (_, None) => format!("{server} AS backend"),
+        (Client::MySql, Some(port)) => format!(
+            "CONCAT({server}, COALESCE(CONCAT(':', NULLIF(CONCAT({port}), '')), '')) AS backend"
+        ),
+        // How texts are put together, each has its own way.
+        (Client::Odbc, Some(port)) => format!("{server} AS host, {port} AS port"),
         (Client::PostgreSql, Some(port)) => {
-            format!("{server} || COALESCE(':' || NULLIF({port}::text, ''), '')")
+            format!("{server} || COALESCE(':' || NULLIF({port}::text, ''), '') AS backend")
         }
     };
-    format!("SELECT {place} AS backend FROM {table} WHERE {quote}{user}{quote} = {key}")
+    format!("SELECT {columns} FROM {table} WHERE {quote}{user}{quote} = {key}")
 }
