@@ -378,30 +378,30 @@ fn a_database_gets_no_more_connections_than_it_is_allowed(house: &House) {
 
 /// A database server of one test's own.
 trait Server {
-    fn stop(&mut self);
+    fn end(&mut self);
     fn start_again(&mut self) -> std::io::Result<()>;
-    fn pause(&self) -> std::io::Result<()>;
-    fn resume(&self) -> std::io::Result<()>;
+    fn hang(&self) -> std::io::Result<()>;
+    fn go_on(&self) -> std::io::Result<()>;
     fn database(&self) -> Database<'_>;
 }
 
 macro_rules! servers {
     ($($kind:ident),*) => {
         $(impl Server for $kind {
-            fn stop(&mut self) {
-                $kind::stop(self);
+            fn end(&mut self) {
+                self.stop();
             }
 
             fn start_again(&mut self) -> std::io::Result<()> {
                 $kind::start_again(self).map_err(std::io::Error::other)
             }
 
-            fn pause(&self) -> std::io::Result<()> {
-                $kind::pause(self).map_err(std::io::Error::other)
+            fn hang(&self) -> std::io::Result<()> {
+                self.pause().map_err(std::io::Error::other)
             }
 
-            fn resume(&self) -> std::io::Result<()> {
-                $kind::resume(self).map_err(std::io::Error::other)
+            fn go_on(&self) -> std::io::Result<()> {
+                self.resume().map_err(std::io::Error::other)
             }
 
             fn database(&self) -> Database<'_> {
@@ -424,17 +424,17 @@ fn while_it_is_down_or_hangs(mut server: impl Server) {
     let rows = "('anna', 'a', NULL, FALSE), ('bob', 'b', NULL, FALSE)";
     server.database().table("users", USERS, rows);
     let source = server.database().source(QUERY, BRIEFLY);
-    server.stop();
+    server.end();
     let stub = stub();
     let door = open(&stub, &source);
     assert_answer(&door, "anna", TRY_LATER);
     server.start_again().unwrap();
     assert!(wait::until(SOON, || comes_in(&door, "anna")));
-    server.pause().unwrap();
+    server.hang().unwrap();
     down(&door);
-    server.resume().unwrap();
+    server.go_on().unwrap();
     assert!(wait::until(SOON, || comes_in(&door, "bob")));
-    server.stop();
+    server.end();
     assert_answer(&door, "carl", TRY_LATER);
     assert_answer(&door, "anna", IN);
     server.start_again().unwrap();
