@@ -171,8 +171,8 @@ impl SourceKind {
             Self::File(file) => matches!(file.format, FileFormat::Toml),
             Self::Http(http) => matches!(http.contract, HttpContract::Json { .. }),
             Self::Ldap(ldap) => ldap.reads(LdapField::PasswordHash),
-            Self::Odbc(_) | Self::Sql(_) | Self::Sqlite(_) => true,
-            Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) | Self::Table => false,
+            Self::Odbc(_) | Self::Sql(_) | Self::Sqlite(_) | Self::Table => true,
+            Self::Cdb(_) | Self::Hash | Self::Regex(_) | Self::Static(_) => false,
         }
     }
 

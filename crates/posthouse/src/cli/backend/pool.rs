@@ -74,7 +74,11 @@ pub(super) fn drain(
         |directory, actor| admin::backend_drain(directory, actor, name, drained),
     )?;
     output.print(&switched, |switched| {
-        let what = if drained { "gets no new mailboxes" } else { "gets new mailboxes" };
+        let what = if drained {
+            "gets no new mailboxes, but for users whose shard it has (pools with place = \"shard\")"
+        } else {
+            "gets new mailboxes"
+        };
         format!("{} {what}{}\n", switched.name, already(switched))
     })
 }

@@ -176,7 +176,7 @@ fn scram(common: &file::Common, kind: &SourceKind, reader: &mut Reader<'_>) -> b
         && !kind.may_hold_verifiers()
     {
         let title = "this source has no verifiers for SCRAM";
-        let help = "only what gives `password_hash` has: a TOML file, a database, LDAP, or a server asked with JSON";
+        let help = "only what gives `password_hash` has: the table, a TOML file, a database, LDAP, or a server asked with JSON";
         reader.note(Mistake::error(&given.span, title).help(help));
     }
     given.is_some()
