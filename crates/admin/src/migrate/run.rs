@@ -265,6 +265,8 @@ fn policy(settings: &Settings, pair: &Pair) -> Policy {
     let mut policy = settings.policy.clone();
     let most = settings.per_server.unwrap_or(usize::MAX).max(1);
     policy.limits.sessions = sessions(settings, pair).min(most);
+    // Large messages wait there on their way: /tmp is memory on many machines.
+    policy.limits.spill.clone_from(&settings.state);
     policy.limits.messages_per_second = settings.messages_per_second.or(preset.messages_per_second);
     policy
 }

@@ -215,5 +215,6 @@ async fn a_server_has_no_more_sessions_than_allowed_and_those_who_wait_for_it_ho
     // Both accounts on one server, and more sessions than it is allowed: it goes by itself.
     let within = Pair { from: account("imaps://x@old.test"), to: account("imaps://y@old.test") };
     tokio::time::timeout(soon, gates.pass(&within, 3)).await.unwrap();
-    assert_eq!(policy(&settings, &within).limits.sessions, 3);
+    let limits = policy(&settings, &within).limits;
+    assert_eq!((limits.sessions, limits.spill), (3, settings.state.clone()));
 }
