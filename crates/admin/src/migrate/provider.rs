@@ -1,6 +1,6 @@
 //! What is known of large providers: where they are, and how fast they let one be.
 //!
-//! Nothing here speaks to them. The numbers are what they publish or what users of other programs have found;
+//! Nothing here speaks to them. The numbers are careful guesses of what is commonly said of them, tried with none;
 //! an option on the command line stands above each.
 
 use std::str::FromStr;
