@@ -20,10 +20,11 @@ pub(super) struct Settled {
 /// Merges the flags of a message that both have.
 pub(super) fn settle(row: &Row, now: Both<&Flags>, seen: &Both<Seen>, policy: &Policy) -> Settled {
     let base = &row.flags;
-    // What an end cannot keep it has not taken away.
+    // What an end cannot keep it has not taken away. Opened for reading alone it says that it keeps nothing
+    // new (RFC 3501 section 6.3.2), and nothing of what it keeps.
     let held = |flags: &Flags, seen: &Seen, unholdable: &Flags| {
-        let cannot =
-            base.difference(&seen.holdable.holds(base)).union(&unholdable.intersection(base));
+        let keeps = if seen.read_only { base.clone() } else { seen.holdable.holds(base) };
+        let cannot = base.difference(&keeps).union(&unholdable.intersection(base));
         flags.union(&cannot)
     };
     let left = held(&travelling(now.left, policy), &seen.left, &row.unholdable.left);
@@ -177,6 +178,18 @@ mod tests {
         let (left, on_right) = (flags("\\Flagged"), flags(""));
         let again = settle(&dropped, Both { left: &left, right: &on_right }, &all, &policy);
         assert_eq!(again.change, Both::default());
+    }
+
+    #[test]
+    fn what_is_taken_away_where_we_only_read_is_taken_away_on_the_other_end() {
+        let none = Holdable { flags: Flags::default(), new_keywords: false };
+        let left = Seen { read_only: true, ..seen(none) };
+        let both = Both { left, right: seen(Holdable::all()) };
+        let (left, right) = (flags("Work"), flags("\\Seen Work"));
+        let now = Both { left: &left, right: &right };
+        let settled = settle(&row("\\Seen Work"), now, &both, &Policy::migrate());
+        assert_eq!(settled.change.right.remove, flags("\\Seen"));
+        assert_eq!(settled.agreed, left);
     }
 
     #[test]

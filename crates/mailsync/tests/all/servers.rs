@@ -271,6 +271,23 @@ async fn case_35_an_end_that_allows_one_connection_is_served_by_one() {
 }
 
 #[tokio::test]
+async fn flags_that_the_user_takes_away_on_any_make_are_taken_away_by_the_next_run() {
+    for profile in Profile::all() {
+        let name = profile.name;
+        let street = Street::new(profile, Profile::dovecot());
+        for number in 1..=9 {
+            let mail = mail(number).flag("\\Seen").flag("\\Answered");
+            street.left.world().deliver(USER, "INBOX", mail);
+        }
+        street.run().await;
+        street.left.world().set_flags(USER, "INBOX", 5, &["\\Answered"]);
+        let report = street.run().await;
+        assert_eq!(report.total.flagged, 1, "{name}: {report:#?}");
+        street.assert_same("INBOX", "INBOX");
+    }
+}
+
+#[tokio::test]
 async fn case_34_what_vanished_and_was_never_there_is_passed_over() {
     let mut street = Street::new(Profile::dovecot(), Profile::dovecot());
     street.policy.left_to_right.deletes = mailsync::Deletes::Own;
