@@ -20,6 +20,18 @@ use testkit::servers::{
 
 use crate::secrets::password;
 
+/// Dovecot knows what mailboxes are for by their names alone.
+const SPECIAL_USES: &str = "namespace inbox {
+  inbox = yes
+  mailbox Sent {
+    special_use = \\Sent
+  }
+  mailbox Drafts {
+    special_use = \\Drafts
+  }
+}
+";
+
 /// The back ends. Dropped at the end of the run, with all their processes and folders.
 #[derive(Default)]
 pub struct House {
@@ -72,7 +84,8 @@ impl House {
             MailFormat::Maildir => &self.maildir,
             MailFormat::Sdbox => &self.sdbox,
         };
-        let options = DovecotOptions { format, ..DovecotOptions::default() };
+        let extra = SPECIAL_USES.to_owned();
+        let options = DovecotOptions { format, extra, ..DovecotOptions::default() };
         place.get_or_init(|| Dovecot::start(options).unwrap())
     }
 

@@ -9,6 +9,7 @@
     reason = "whatever goes wrong here fails a test"
 )]
 
+pub mod account;
 pub mod chance;
 pub mod database;
 pub mod door;
@@ -23,3 +24,4 @@ pub mod programs;
 pub mod runner;
 pub mod secrets;
 pub mod stub;
+pub mod tap;

@@ -47,6 +47,7 @@ mod right_door;
 mod scram;
 mod sources;
 mod stopping;
+mod syncing;
 mod tls;
 mod tokens;
 mod words;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         dying::cases(),
         descriptors::cases(),
         hung::cases(),
+        syncing::cases(),
     ];
     e2e::runner::run(cases.into_iter().flatten().collect(), THREADS)
 }

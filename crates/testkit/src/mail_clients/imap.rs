@@ -150,7 +150,23 @@ impl ImapClient {
     /// # Errors
     /// `Refused` with the server's words.
     pub fn append(&mut self, mailbox: &str, message: &[u8]) -> Result<(), ClientError> {
-        let tag = self.start(&format!("APPEND {} {{{}}}", quoted(mailbox), message.len()))?;
+        self.append_with(mailbox, "", message)
+    }
+
+    /// The same with what stands before the message: flags in parentheses, a date in quotes, both or neither,
+    /// with a space behind each.
+    ///
+    /// # Errors
+    /// `Refused` with the server's words.
+    pub fn append_with(
+        &mut self,
+        mailbox: &str,
+        flags_and_date: &str,
+        message: &[u8],
+    ) -> Result<(), ClientError> {
+        let length = message.len();
+        let command = format!("APPEND {} {flags_and_date}{{{length}}}", quoted(mailbox));
+        let tag = self.start(&command)?;
         self.go_ahead()?;
         self.wire.send(message)?;
         self.wire.send(b"\r\n")?;
