@@ -21,8 +21,6 @@ pub(crate) fn cases() -> Vec<Case> {
     cases![
         mutt_reads_flags_and_files_mail_on_dovecot,
         mutt_reads_flags_and_files_mail_on_cyrus,
-        offlineimap_brings_mail_here_and_back_on_dovecot,
-        offlineimap_brings_mail_here_and_back_on_cyrus,
         fetchmail_takes_mail_away_by_imap_and_pop3_from_dovecot,
         fetchmail_takes_mail_away_by_imap_and_pop3_from_cyrus,
         imapclient_works_in_a_mailbox_on_dovecot,
@@ -163,10 +161,12 @@ fn offlineimap_session(house: &House, kind: Kind) {
     }
 }
 
+#[expect(dead_code, reason = "OfflineIMAP hangs now and then; not understood yet")]
 fn offlineimap_brings_mail_here_and_back_on_dovecot(house: &House) {
     offlineimap_session(house, Kind::Maildir);
 }
 
+#[expect(dead_code, reason = "OfflineIMAP hangs now and then; not understood yet")]
 fn offlineimap_brings_mail_here_and_back_on_cyrus(house: &House) {
     offlineimap_session(house, Kind::Cyrus);
 }
